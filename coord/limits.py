@@ -1,0 +1,78 @@
+"""Every bound of coord in one place, with the relations that must hold between them.
+
+A bound that an operator may change is a key of zoo.cfg and has its default here; the others are fixed.
+Sizes are bytes unless the name says otherwise; the names end in what they count.
+"""
+
+from __future__ import annotations
+
+# -- the client protocol ------------------------------------------------------------------------------
+FRAME_BYTES_MAX = 0xFFFFF
+"""`jute.maxbuffer`: the largest frame a client may send (ZooKeeper's default, 1 MiB less one)."""
+
+REPLY_FRAME_BYTES_MAX = 64 * 1024 * 1024
+"""The largest frame our client accepts (a server does not limit its replies)."""
+
+SET_WATCHES_CHUNK_BYTES = 128 * 1024
+"""A client re-arms its watches in setWatches requests of at most this much path text (as Java's does)."""
+
+# -- a client's connection ----------------------------------------------------------------------------
+RECEIVE_BYTES_MAX = 256 * 1024
+"""Received from one socket in one turn, so that no client starves the others."""
+
+PIPELINE_REQUESTS_MAX = 1000
+"""Requests of one connection that wait for an answer; above it the socket is not read."""
+
+OUTBOX_BYTES_MAX = 16 * 1024 * 1024
+"""Unsent bytes of one connection above which its socket is not read until they have drained."""
+
+OUTBOX_BYTES_FATAL = 64 * 1024 * 1024
+"""Unsent bytes at which a reader is too slow to keep: its connection is closed."""
+
+CLIENT_CONNECTIONS_PER_HOST_MAX = 60
+"""`maxClientCnxns`: connections from one address, 0 for any number."""
+
+HANDSHAKE_SECONDS = 30.0
+"""A connection that has not opened a session by then is closed."""
+
+# -- replication --------------------------------------------------------------------------------------
+BATCH_REQUESTS_MAX = 2000
+"""Requests in one proposal (and so in one log record)."""
+
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""Request bytes in one proposal; one larger request still travels, alone."""
+
+PROPOSALS_IN_FLIGHT_MAX = 16
+"""Proposals given to the disk or to followers and not yet committed."""
+
+RECORD_BYTES_MAX = 64 * 1024 * 1024
+"""The largest log record or peer message; a larger length on disk is damage."""
+
+# -- sessions -----------------------------------------------------------------------------------------
+TICK_TIME_MS = 2000
+SESSION_TIMEOUT_TICKS_MIN = 2
+SESSION_TIMEOUT_TICKS_MAX = 20
+BEATS_PER_TICK = 10
+"""The server's own clock beats this often in a `tickTime`; expiry and heartbeats count beats."""
+
+# -- storage ------------------------------------------------------------------------------------------
+SNAPSHOT_ENTRIES = 100_000
+"""`snapCount`: log entries after which the log is rolled and a snapshot made."""
+
+SNAPSHOTS_RETAINED = 3
+"""`autopurge.snapRetainCount`: verified snapshots kept, with the log segments the oldest of them needs."""
+
+# -- znodes -------------------------------------------------------------------------------------------
+SEQUENCE_MAX = 2_147_483_647
+"""The last sequence number of a parent; the next sequential create is refused (see `state.machine`)."""
+
+TTL_MS_MAX = (1 << 40) - 1
+CONTAINER_CHECK_INTERVAL_MS = 60_000
+CONTAINERS_PER_CHECK_MAX = 10_000
+
+assert FRAME_BYTES_MAX < BATCH_BYTES_MAX < RECORD_BYTES_MAX
+assert OUTBOX_BYTES_MAX < OUTBOX_BYTES_FATAL
+assert RECEIVE_BYTES_MAX < OUTBOX_BYTES_MAX
+assert 0 < SESSION_TIMEOUT_TICKS_MIN < SESSION_TIMEOUT_TICKS_MAX
+assert BEATS_PER_TICK >= 2
+assert SNAPSHOTS_RETAINED >= 1

@@ -1,0 +1,217 @@
+"""A real server as a process on a free port of 127.0.0.1: coord's, or Apache ZooKeeper's from Debian.
+
+Synopsis::
+
+    with ServerProcess(tmp_path, {"snapCount": "200"}) as server:
+        server.hosts  # "127.0.0.1:40123"
+        server.kill()  # SIGKILL; start() or restart() brings it back on the same port and data
+
+`start` returns once a session could be opened, not when the port is open. The flavour is coord's unless the
+environment says ``COORD_TEST_ZOOKEEPER=1`` or the caller names one: the same tests then run against Apache
+ZooKeeper, which is how the tests themselves are checked. Output goes to ``server.log`` in the directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+_JAVA = Path("/usr/share/java")
+_JARS = (
+    "zookeeper",
+    "zookeeper-jute",
+    "slf4j-api",
+    "slf4j-log4j12",
+    "log4j-1.2",
+    "netty",
+    "netty-all",
+    "snappy-java",
+    "metrics-core",
+    "jackson-databind",
+    "jackson-core",
+    "jackson-annotations",
+    "commons-cli",
+    "jline2",
+    "jline",
+)
+_LOGGING = """log4j.rootLogger=WARN, OUT
+log4j.appender.OUT=org.apache.log4j.ConsoleAppender
+log4j.appender.OUT.target=System.err
+log4j.appender.OUT.layout=org.apache.log4j.PatternLayout
+log4j.appender.OUT.layout.ConversionPattern=%d %p %c %m%n
+"""
+
+
+class Flavour(Enum):
+    COORD = "coord"
+    ZOOKEEPER = "zookeeper"
+
+
+def chosen_flavour() -> Flavour:
+    """Which server the tests run against, as the environment chooses."""
+    return Flavour.ZOOKEEPER if os.environ.get("COORD_TEST_ZOOKEEPER") == "1" else Flavour.COORD
+
+
+def missing_zookeeper() -> str:
+    """Why Apache ZooKeeper (server and zkCli) cannot run here; "" if it can."""
+    if shutil.which("java") is None:
+        return "java is not installed"
+    if not (_JAVA / "zookeeper.jar").exists():
+        return f"Apache ZooKeeper's jar is not in {_JAVA} (apt-get install zookeeper)"
+    return ""
+
+
+def java_command(directory: Path, main_class: str, *properties: str) -> list[str]:
+    """The command line that runs `main_class` off Debian's jars, with a quiet log on standard error."""
+    logging = directory / "log4j.properties"
+    logging.write_text(_LOGGING)
+    jars = ":".join(str(_JAVA / f"{jar}.jar") for jar in _JARS)
+    options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
+    java = ["java", *options, f"-Dlog4j.configuration=file:{logging}", *properties]
+    return [*java, "-cp", jars, main_class]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serves(port: int, timeout: float = 2.0) -> bool:
+    """Does a new session open there? It is closed again at once."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout) as sock:
+            sock.settimeout(timeout)
+            sock.sendall(struct.pack(">iiqiqi16sb", 45, 0, 0, 30000, 0, 16, bytes(16), 0))
+            reply = sock.recv(41)
+            if len(reply) < 20 or struct.unpack_from(">i", reply, 8)[0] <= 0:
+                return False
+            sock.sendall(struct.pack(">iii", 8, 1, -11))
+            return len(sock.recv(20)) > 0
+    except OSError:
+        return False
+
+
+class ServerProcess:
+    """One standalone server: its directory, its zoo.cfg, its port, and the process while it runs."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: Mapping[str, str] | None = None,
+        *,
+        flavour: Flavour | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """`config` adds to (or overrides) the keys of zoo.cfg; `properties` are those that Apache ZooKeeper
+        reads from Java's system properties only (without "zookeeper."); coord gets them in zoo.cfg."""
+        self.flavour = flavour or chosen_flavour()
+        self.directory = directory
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.hosts = f"127.0.0.1:{self.port}"
+        self.log = directory / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_in = 0.0
+        self._properties = dict(properties or {})
+        self._config = {
+            "tickTime": "2000",
+            "dataDir": str(directory / "data"),
+            "clientPort": str(self.port),
+            "clientPortAddress": "127.0.0.1",
+            "maxClientCnxns": "0",
+            "admin.enableServer": "false",
+            "4lw.commands.whitelist": "*",
+            **(config or {}),
+        }
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "the server is not running"
+        return self.process.pid
+
+    def start(self) -> Self:
+        """Returns when a session can be opened; raises `RuntimeError` with the end of the log otherwise."""
+        assert self.process is None, "the server is running already"
+        began = time.monotonic()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        while not serves(self.port):
+            if self.process.poll() is not None or time.monotonic() - began > START_SECONDS:
+                self.kill()
+                raise RuntimeError(f"the {self.flavour.value} server did not start:\n{self.tail()}")
+            time.sleep(0.02)
+        self.started_in = time.monotonic() - began
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM, then waits (SIGKILL if it does not come to an end); returns the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL: what a crash of the process leaves behind."""
+        return self._end(signal.SIGKILL)
+
+    def restart(self) -> Self:
+        self.stop()
+        return self.start()
+
+    def pause(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def tail(self, lines: int = 40) -> str:
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        process.send_signal(how)
+        try:
+            return process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise RuntimeError(f"the {self.flavour.value} server did not stop:\n{self.tail()}") from None
+
+    def _command(self) -> list[str]:
+        lines = dict(self._config)
+        if self.flavour is Flavour.COORD:
+            lines |= self._properties
+        path = self.directory / "zoo.cfg"
+        path.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        (self.directory / "data").mkdir(exist_ok=True)
+        if self.flavour is Flavour.COORD:
+            return [sys.executable, "-m", "coord", "serve", str(path)]
+        properties = [f"-Dzookeeper.{key}={value}" for key, value in self._properties.items()]
+        main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+        return [*java_command(self.directory, main, *properties), str(path)]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()

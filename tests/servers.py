@@ -45,8 +45,6 @@ _JARS = (
     "jackson-core",
     "jackson-annotations",
     "commons-cli",
-    "jline2",
-    "jline",
 )
 _LOGGING = """log4j.rootLogger=WARN, OUT
 log4j.appender.OUT=org.apache.log4j.ConsoleAppender

@@ -1,0 +1,205 @@
+"""`Config`: every setting of a server, checked, immutable.
+
+Owns the defaults and the relations between settings. Must not know what a server does with them; only
+`Config.from_file` touches the disk.
+
+Rules that hold here:
+
+- A `Config` that exists is valid: relations are checked wherever one is made.
+- A key of ZooKeeper's that coord has no use for is accepted and noted; one whose protection coord cannot
+  give is refused, and so is a key nobody knows. An error names file, line, key and what was expected.
+- Secrets never show: not in an error, not in a note, not in a repr.
+
+Synopsis::
+
+    config = Config.from_file(Path("zoo.cfg"), log_notes=print)
+    config = Config(client_port=0)  # in memory, on any free port
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from coord import limits
+from coord.config.keys import NoteSink, read_settings
+from coord.config.values import Member
+from coord.errors import ConfigError
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one server. Field names are ZooKeeper's keys in snake case; `_ms` is milliseconds."""
+
+    client_port: int = 2181
+    """0: any free port"""
+    client_port_address: str = "0.0.0.0"
+    client_port_listen_backlog: int = -1
+    """-1: the system's default"""
+    data_dir: Path | None = None
+    """None: nothing is kept on disk (not possible in a file)"""
+    data_log_dir: Path | None = None
+    """None: the same as `data_dir`; see `log_dir`"""
+    tick_time_ms: int = limits.TICK_TIME_MS
+    init_limit: int = 10
+    """ticks a follower may take to reach the leader's state"""
+    sync_limit: int = 5
+    """ticks a follower may lag behind"""
+    min_session_timeout_ms: int = -1
+    """-1: two ticks (the field then holds that number)"""
+    max_session_timeout_ms: int = -1
+    """-1: twenty ticks (likewise)"""
+    max_client_cnxns: int = limits.CLIENT_CONNECTIONS_PER_HOST_MAX
+    """connections from one address; 0: any number"""
+    jute_maxbuffer: int = limits.FRAME_BYTES_MAX
+    snap_count: int = limits.SNAPSHOT_ENTRIES
+    autopurge_snap_retain_count: int = limits.SNAPSHOTS_RETAINED
+    autopurge_purge_interval: int = 0
+    """hours; coord purges after every snapshot whatever it says"""
+    global_outstanding_limit: int = 1000
+    super_digest: str = field(default="", repr=False)
+    """``super:base64(sha1(super:password))``; "": there is no super user"""
+    extended_types_enabled: bool = True
+    """TTL znodes (ZooKeeper has them off unless asked)"""
+    four_letter_whitelist: frozenset[str] = frozenset({"srvr"})
+    """``*`` among them allows every command; ask `allows_four_letter`"""
+    admin_enable_server: bool = False
+    skip_acl: bool = False
+    read_only_mode_enabled: bool = False
+    container_check_interval_ms: int = limits.CONTAINER_CHECK_INTERVAL_MS
+    container_max_per_minute: int = limits.CONTAINERS_PER_CHECK_MAX
+    members: Mapping[int, Member] = field(default_factory=dict)
+    """the servers of the ensemble by id; empty: standalone"""
+    my_id: int = 0
+    """this server's id in `members`; 0: standalone"""
+    weights: Mapping[int, int] = field(default_factory=dict)
+    groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, ticks in (
+            ("min_session_timeout_ms", limits.SESSION_TIMEOUT_TICKS_MIN),
+            ("max_session_timeout_ms", limits.SESSION_TIMEOUT_TICKS_MAX),
+        ):
+            if getattr(self, name) == -1:
+                object.__setattr__(self, name, ticks * self.tick_time_ms)
+        problem = next(_problems(self), None)
+        if problem:
+            raise ConfigError(problem)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """One server line alone is a standalone server, as in ZooKeeper."""
+        return len(self.members) > 1
+
+    @property
+    def log_dir(self) -> Path | None:
+        return self.data_log_dir or self.data_dir
+
+    def allows_four_letter(self, command: str) -> bool:
+        allowed = self.four_letter_whitelist
+        return "*" in allowed or command in allowed or (command == "isro" and self.read_only_mode_enabled)
+
+    @classmethod
+    def from_file(cls, path: Path, log_notes: NoteSink = _LOG.info) -> Self:
+        """Reads zoo.cfg, the dynamicConfigFile it names, and `myid` in dataDir.
+
+        `log_notes` is called with one line about each setting that is accepted without effect.
+        Raises `ConfigError`, e.g. ``zoo.cfg:12: tickTime: expected milliseconds, 1 to 2147483647, got 'x'``.
+        """
+        settings = read_settings(_read(path), str(path), log_notes)
+        dynamic = settings.pop("dynamic_config_file", None)
+        if dynamic is not None:
+            if "members" in settings:
+                raise ConfigError(
+                    f"{path}: server lines stand both here and in {dynamic}; keep one of the two"
+                )
+            settings |= read_settings(_read(Path(dynamic)), dynamic, log_notes)
+        if "data_dir" not in settings:
+            raise ConfigError(f"{path}: dataDir is missing: the folder that keeps the data")
+        if "members" in settings:
+            _find_myself(settings, str(path))
+        try:
+            return cls(**settings)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def _find_myself(settings: dict[str, Any], file: str) -> None:
+    """Adds `my_id`, and the client address that this server's own line names."""
+    members: dict[int, Member] = settings["members"]
+    settings["my_id"] = _my_id(settings["data_dir"] / "myid", members)
+    own = members[settings["my_id"]].client_address
+    if own is None:
+        return
+    host, port = own
+    if settings.setdefault("client_port", port) != port:
+        raise ConfigError(
+            f"{file}: clientPort is {settings['client_port']}, but the own server line says {port}"
+        )
+    if host and settings.setdefault("client_port_address", host) != host:
+        raise ConfigError(
+            f"{file}: clientPortAddress differs from the address in the own server line, {host}"
+        )
+
+
+def _my_id(path: Path, members: Mapping[int, Member]) -> int:
+    """The id in `myid`; one server alone needs no such file."""
+    if len(members) == 1 and not path.exists():
+        return next(iter(members))
+    if not path.exists():
+        raise ConfigError(f"{path}: missing: it must hold this server's id, one of {_listed(members)}")
+    text = _read(path).strip()
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigError(f"{path}: expected this server's id, an integer, got {text[:40]!r}")
+    if int(text) not in members:
+        raise ConfigError(f"{path}: there is no server.{int(text)} among the servers {_listed(members)}")
+    return int(text)
+
+
+def _listed(members: Mapping[int, Member]) -> str:
+    return ", ".join(str(server_id) for server_id in sorted(members))
+
+
+def _problems(config: Config) -> Iterator[str]:
+    """What does not fit together, in the words of zoo.cfg; the first one is reported."""
+    low, high = config.min_session_timeout_ms, config.max_session_timeout_ms
+    if not 0 < low <= high:
+        yield f"minSessionTimeout ({low} ms) must be more than 0 and at most maxSessionTimeout ({high} ms)"
+    if config.jute_maxbuffer > limits.RECORD_BYTES_MAX // 2:
+        yield f"jute.maxbuffer ({config.jute_maxbuffer}) must be at most {limits.RECORD_BYTES_MAX // 2}"
+    if config.members:
+        yield from _ensemble_problems(config)
+
+
+def _ensemble_problems(config: Config) -> Iterator[str]:
+    members = config.members
+    if config.my_id not in members:
+        yield f"this server's id, {config.my_id}, is not among the servers {_listed(members)}"
+    if not any(member.votes for member in members.values()):
+        yield "no server is a participant: nobody could lead"
+    places = [(m.host, port) for m in members.values() for port in (m.peer_port, m.election_port)]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice:
+        yield f"two servers (or two ports of one) share {twice[0]}:{twice[1]}"
+    strangers = {*config.weights, *(one for group in config.groups.values() for one in group)} - {*members}
+    if strangers:
+        yield f"weight or group names server {min(strangers)}, which has no server line"
+    grouped = [one for group in config.groups.values() for one in group]
+    if len(grouped) != len(set(grouped)):
+        yield "a server is in two groups"
+    if grouped and any(member.votes and one not in grouped for one, member in members.items()):
+        yield "where there are groups, each participant must be in one"

@@ -81,10 +81,9 @@ NUMBERED: Mapping[str, Key] = {
 }
 """Keys with a number after a dot, which fill a dict: ``server.3=…``."""
 
-NOTED: Mapping[str, Callable[[Any], str | None]] = {
-    "admin.enableServer": lambda on: "the admin server does not exist here; use mntr" if on else None,
-    "autopurge.purgeInterval": lambda hours: "coord purges after every snapshot" if hours else None,
-    "snapCount": lambda _: None,
+NOTED: Mapping[str, str] = {
+    "admin.enableServer": "there is no admin server; the four-letter word mntr tells as much",
+    "autopurge.purgeInterval": "coord purges after every snapshot",
 }
 """What to say about settings that coord reads and does not obey to the letter."""
 
@@ -113,9 +112,8 @@ def _read_one(setting: Property, where: str, settings: dict[str, Any], log_note:
     elif setting.key in KEYS:
         key = KEYS[setting.key]
         value = settings[key.field] = _convert(key, setting.value, where)
-        note = NOTED.get(setting.key, lambda _: None)(value)
-        if note:
-            log_note(f"{where}: {note}")
+        if value and setting.key in NOTED:
+            log_note(f"{where}: {NOTED[setting.key]}")
     else:
         _other_key(setting, where, log_note)
 
@@ -135,7 +133,7 @@ def _other_key(setting: Property, where: str, log_note: NoteSink) -> None:
         if setting.value.lower() not in ("", "false", "no"):
             raise ConfigError(f"{where}: {REFUSED[name]}")
     elif name in UNNEEDED or name.startswith(UNNEEDED_PREFIXES):
-        log_note(f"{where}: accepted; coord has no need of it")
+        log_note(f"{where}: accepted without effect")
     elif name.removeprefix("zookeeper.") != name:
         raise ConfigError(
             f"{where}: in zoo.cfg the key is {name.removeprefix('zookeeper.')}, without zookeeper."

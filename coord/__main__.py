@@ -1,0 +1,40 @@
+"""`coord` and `python -m coord`: finds the command and hands over.
+
+Owns which command lives where. `serve` and `demo` work with coord's own dependencies; the commands that talk
+to a server need click (``pip install 'coord[cli]'``).
+
+Synopsis::
+
+    coord serve zoo.cfg
+    coord --server 127.0.0.1:2181 get /znode_test
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+PROGRAMS: Final = {"serve": "coord.server.serve", "demo": "demos.broker_cluster"}
+"""Commands with a parser of their own: each module has a ``main(argv) -> exit code``."""
+
+WITHOUT_CLICK = """\
+coord: `coord serve zoo.cfg` and `coord demo` are all that works without click;
+for the commands that talk to a server: pip install 'coord[cli]'"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the result is the process's exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in PROGRAMS:
+        return int(import_module(PROGRAMS[arguments[0]]).main(arguments[1:]))
+    if find_spec("click") is None:
+        print(WITHOUT_CLICK, file=sys.stderr)
+        return 2
+    return int(import_module("coord.cli.app").main(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -145,7 +145,7 @@ class RawClient:
     def expect_end(self, seconds: float = SECONDS) -> bytes:
         """Waits for the server to close; returns the bytes that came before."""
         self.sock.settimeout(seconds)
-        rest = [frame for frame in self.ready]
+        rest = list(self.ready)
         try:
             while data := self.sock.recv(1 << 16):
                 rest.append(data)

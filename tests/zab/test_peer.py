@@ -1,0 +1,177 @@
+"""The peer of an ensemble of one: epochs before use, promises after the disk, commits in order."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coord.zab.election import Looking
+from coord.zab.history import COUNTER_MAX, History, Proposal, follows
+from coord.zab.leading import Leading
+from coord.zab.messages import Ack
+from coord.zab.peer import Epochs, Peer, Work
+from coord.zab.quorum import Majority
+
+
+FRESH = Epochs(0, 0)
+
+
+def a_peer(last_zxid: int = 0, epochs: Epochs = FRESH) -> Peer:
+    return Peer(1, Majority({1}), last_zxid=last_zxid, epochs=epochs)
+
+
+def take(peer: Peer) -> Work:
+    work = peer.take_work()
+    assert work is not None
+    return work
+
+
+def establish(peer: Peer) -> None:
+    while (work := peer.take_work()) is not None:
+        peer.persisted(work.ticket)
+    assert peer.leading
+
+
+def propose(peer: Peer, count: int = 1) -> Proposal:
+    first = peer.next_zxid
+    proposal = Proposal(first, first + count - 1, b"payload")
+    peer.propose(proposal)
+    return proposal
+
+
+def test_an_epoch_is_accepted_then_current_each_durable_before_the_next_step() -> None:
+    peer = a_peer(last_zxid=5 << 32 | 7, epochs=Epochs(5, 5))
+    first = take(peer)
+    assert first.epochs == Epochs(6, 5)
+    assert peer.take_work() is None, "nothing more before the accepted epoch is durable"
+    assert not peer.leading
+    peer.persisted(first.ticket)
+    second = take(peer)
+    assert second.epochs == Epochs(6, 6)
+    assert not peer.leading
+    assert peer.committed == 0
+    peer.persisted(second.ticket)
+    assert peer.leading
+    assert peer.committed == 5 << 32 | 7, "the history of an established leader is committed"
+    assert peer.next_zxid == 6 << 32 | 1
+
+
+def test_a_proposal_is_committed_when_the_disk_has_it_and_not_before() -> None:
+    peer = a_peer()
+    establish(peer)
+    before = peer.committed
+    proposal = propose(peer, count=3)
+    assert peer.committed == before
+    work = take(peer)
+    assert work.proposals == [proposal]
+    assert peer.committed == before, "taken is not persisted"
+    peer.persisted(work.ticket)
+    assert peer.committed == proposal.last_zxid
+
+
+def test_a_later_proposal_does_not_ride_on_an_earlier_ticket() -> None:
+    peer = a_peer()
+    establish(peer)
+    first = propose(peer)
+    work = take(peer)
+    second = propose(peer)
+    peer.persisted(work.ticket)
+    assert peer.committed == first.last_zxid
+    peer.persisted(take(peer).ticket)
+    assert peer.committed == second.last_zxid
+
+
+def test_tickets_are_reported_in_the_order_they_were_taken() -> None:
+    peer = a_peer()
+    establish(peer)
+    propose(peer)
+    first = take(peer)
+    propose(peer)
+    second = take(peer)
+    with pytest.raises(AssertionError, match="order"):
+        peer.persisted(second.ticket)
+    assert first.ticket < second.ticket
+
+
+def test_every_start_begins_a_new_epoch_even_if_the_last_one_was_never_used() -> None:
+    """ZOOKEEPER-335: an epoch that was durable is never given out again."""
+    peer = a_peer(last_zxid=1 << 32 | 4, epochs=Epochs(accepted=3, current=1))
+    establish(peer)
+    assert peer.next_zxid == 4 << 32 | 1
+
+
+def test_used_up_zxids_force_a_new_epoch_and_lose_nothing() -> None:
+    """ZOOKEEPER-1277: the counter never carries into the epoch; what was in flight stays in the history."""
+    peer = a_peer()
+    establish(peer)
+    assert isinstance(peer.role, Leading)
+    peer.role._last_zxid = peer.history.logged = peer.history.durable = 1 << 32 | (COUNTER_MAX - 2)
+    in_flight = propose(peer, count=1)
+    assert peer.room == 1
+    work = take(peer)
+    peer.new_epoch()
+    assert not peer.leading
+    peer.persisted(work.ticket)
+    establish(peer)
+    assert peer.next_zxid == 2 << 32 | 1
+    assert peer.committed == in_flight.last_zxid
+
+
+def test_a_proposal_that_does_not_follow_is_our_own_bug() -> None:
+    peer = a_peer()
+    establish(peer)
+    with pytest.raises(AssertionError):
+        peer.propose(Proposal(peer.next_zxid + 1, peer.next_zxid + 1, b""))
+
+
+def test_a_member_that_looks_for_a_leader_ignores_acknowledgements() -> None:
+    peer = a_peer()
+    looking = Looking(peer)
+    looking.receive(1, Ack(5))
+    assert peer.committed == 0
+
+
+@pytest.mark.parametrize(
+    ("previous", "zxid", "expected"),
+    [
+        (0, 1 << 32 | 1, True),
+        (1 << 32 | 1, 1 << 32 | 2, True),
+        (1 << 32 | 1, 1 << 32 | 3, False),
+        (1 << 32 | 9, 2 << 32 | 1, True),
+        (1 << 32 | 9, 3 << 32 | 1, True),
+        (1 << 32 | 9, 2 << 32 | 2, False),
+        (2 << 32 | 9, 1 << 32 | 1, False),
+    ],
+)
+def test_what_may_follow(previous: int, zxid: int, expected: bool) -> None:
+    assert follows(previous, zxid) is expected
+
+
+def test_history_moves_forward_only() -> None:
+    history = History(0)
+    history.append(Proposal(1 << 32 | 1, 1 << 32 | 5, b""))
+    with pytest.raises(AssertionError):
+        history.commit(1 << 32 | 6)
+    history.commit(1 << 32 | 5)
+    history.commit(1 << 32 | 2)
+    assert history.committed == 1 << 32 | 5
+
+
+@given(st.dictionaries(st.integers(1, 7), st.integers(0, 20)), st.integers(1, 7))
+def test_agreed_is_what_a_naive_count_says(acknowledged: dict[int, int], members: int) -> None:
+    quorum = Majority(range(1, members + 1))
+    candidates = [0, *acknowledged.values()]
+    naive = max(
+        zxid
+        for zxid in candidates
+        if zxid == 0 or quorum.reached([m for m in range(1, members + 1) if acknowledged.get(m, 0) >= zxid])
+    )
+    assert quorum.agreed(acknowledged) == naive
+
+
+@given(st.integers(1, 9), st.sets(st.integers(1, 12)))
+def test_two_quorums_always_share_a_member(members: int, some: set[int]) -> None:
+    voters = set(range(1, members + 1))
+    quorum = Majority(voters)
+    assert not (quorum.reached(some) and quorum.reached(voters - some))

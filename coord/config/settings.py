@@ -104,6 +104,11 @@ class Config:
         allowed = self.four_letter_whitelist
         return "*" in allowed or command in allowed or (command == "isro" and self.read_only_mode_enabled)
 
+    def membership_text(self) -> str:
+        """The servers as `conf` and /zookeeper/config write them, without a line end at the end."""
+        lines = [f"server.{server_id}={member}" for server_id, member in sorted(self.members.items())]
+        return "\n".join([*lines, "version=0"])
+
     @classmethod
     def from_file(cls, path: Path, log_notes: NoteSink = _LOG.info) -> Self:
         """Reads zoo.cfg, the dynamicConfigFile it names, and `myid` in dataDir.

@@ -31,6 +31,18 @@ class Member(NamedTuple):
     def votes(self) -> bool:
         return self.role == "participant"
 
+    def __str__(self) -> str:
+        """As in zoo.cfg, with the role spelled out."""
+        text = f"{_bracketed(self.host)}:{self.peer_port}:{self.election_port}:{self.role}"
+        if self.client_address is None:
+            return text
+        host, port = self.client_address
+        return f"{text};{_bracketed(host or '0.0.0.0')}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
 
 def integer(low: int, high: int, what: str) -> Callable[[str], int]:
     """An integer in a range, e.g. ``integer(1, 10, "a number of ticks")``."""

@@ -79,6 +79,8 @@ class ACL(NamedTuple):
 _STAT = Struct(">qqqqiiiqiiq")
 STAT_BYTES: Final = _STAT.size
 assert STAT_BYTES == 68
+pack_stat: Callable[..., bytes] = _STAT.pack
+"""The fields of a `Stat`, in order -> its bytes, for where making the `Stat` first would cost too much."""
 
 
 class Stat(NamedTuple):
@@ -214,6 +216,8 @@ class Op(IntEnum):
     WHO_AM_I = 107
     CREATE_SESSION = -10
     CLOSE_SESSION = -11
+    SET_SECRET = -20
+    """only in coord's log: the ensemble's secret, drawn once by its first leader (body: 32 bytes)"""
     ERROR = -1
     """in a multi's reply: this operation failed; in coord's log: a request refused before it was logged"""
 

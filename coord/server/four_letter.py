@@ -63,7 +63,7 @@ def _version_line(view: ServerView) -> str:
 def _summary(view: ServerView) -> str:
     stats, latency = view.stats, view.stats.latency
     text = (
-        f"Latency min/avg/max: {_ms(latency.low)}/{_java(latency.average * 1000)}/{_ms(latency.high)}\n"
+        f"Latency min/avg/max: {latency.low}/{_java(latency.average)}/{latency.high}\n"
         f"Received: {stats.received}\n"
         f"Sent: {stats.sent}\n"
         f"Connections: {len(view.connections)}\n"
@@ -85,9 +85,9 @@ def _mntr(view: ServerView) -> str:
     values: dict[str, str | int | float] = {
         "version": view.version,
         "server_state": view.mode,
-        "avg_latency": latency.average * 1000,
-        "max_latency": _ms(latency.high),
-        "min_latency": _ms(latency.low),
+        "avg_latency": latency.average,
+        "max_latency": latency.high,
+        "min_latency": latency.low,
         "packets_received": stats.received,
         "packets_sent": stats.sent,
         "num_alive_connections": len(view.connections),
@@ -183,8 +183,8 @@ def _detail(connection: ConnectionView) -> str:
     return (
         f",sid={_hexadecimal(connection.session_id)},lop={_OPERATIONS.get(stats.last_op, 'NA')}"
         f",est={stats.established_ms},to={connection.timeout_ms}{xid},lzxid={_hexadecimal(stats.last_zxid)}"
-        f",lresp={_ms(stats.last_reply)},llat={_ms(latency.last)}"
-        f",minlat={_ms(latency.low)},avglat={_ms(latency.average)},maxlat={_ms(latency.high)}"
+        f",lresp={stats.last_reply_ms},llat={latency.last}"
+        f",minlat={latency.low},avglat={int(latency.average)},maxlat={latency.high}"
     )
 
 
@@ -248,11 +248,6 @@ def _address(connection: ConnectionView) -> str:
 
 def _hexadecimal(number: int) -> str:
     return hex(number & 0xFFFFFFFFFFFFFFFF)
-
-
-def _ms(seconds: float) -> int:
-    """Whole milliseconds, the rest cut off, as a Java clock counts them."""
-    return int(seconds * 1000 + 1e-6)
 
 
 def _java(value: str | int | float) -> str:

@@ -1,11 +1,11 @@
 """Counters that the four-letter words report: of the server, and of each connection.
 
-Owns counting, and what a reset forgets. Plain numbers: no clock here, times are given, in seconds.
+Owns counting, and what a reset forgets. Plain numbers: no clock here, times are given in milliseconds.
 
 Synopsis::
 
     stats.received += 1
-    stats.replied(Op.GET_DATA, xid=7, zxid=0x100000005, seconds=0.003, now=now)
+    stats.replied(latency_ms=3)
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Latency:
-    """How long requests took from their arrival to their reply, in seconds."""
+    """How long requests took, in whole milliseconds from their arrival to their reply."""
 
     count: int = 0
-    total: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    last: float = 0.0
+    total: int = 0
+    low: int = 0
+    high: int = 0
+    last: int = 0
 
-    def add(self, seconds: float) -> None:
-        if seconds < self.low or not self.count:
-            self.low = seconds
-        if seconds > self.high:
-            self.high = seconds
+    def add(self, ms: int) -> None:
+        self.low = min(self.low, ms) if self.count else ms
+        self.high = max(self.high, ms)
         self.count += 1
-        self.total += seconds
-        self.last = seconds
+        self.total += ms
+        self.last = ms
 
     @property
     def average(self) -> float:
@@ -39,15 +37,15 @@ class Latency:
 
 @dataclass(slots=True)
 class ServerStats:
-    """Since the start, or the last `srst`: what all connections together did."""
+    """Since the start, or the last `srst`."""
 
     received: int = 0
     sent: int = 0
     latency: Latency = field(default_factory=Latency)
 
-    def replied(self, seconds: float) -> None:
+    def replied(self, latency_ms: int) -> None:
         self.sent += 1
-        self.latency.add(seconds)
+        self.latency.add(latency_ms)
 
     def reset(self) -> None:
         self.received = self.sent = 0
@@ -58,7 +56,7 @@ class ServerStats:
 class ConnectionStats:
     """Of one connection, since it was opened or the last `crst`."""
 
-    established_ms: int = 0
+    established_ms: int
     """ms since 1970; a reset keeps it"""
     received: int = 0
     sent: int = 0
@@ -66,19 +64,19 @@ class ConnectionStats:
     """opcode of the newest reply"""
     last_xid: int = -1
     last_zxid: int = -1
-    last_reply: float = 0.0
-    """when, on the server's own clock"""
+    last_reply_ms: int = 0
+    """ms on the server's own clock"""
     latency: Latency = field(default_factory=Latency)
 
-    def replied(self, op: int, xid: int, zxid: int, seconds: float, now: float = 0.0) -> None:
+    def replied(self, op: int, xid: int, zxid: int, latency_ms: int, now_ms: int) -> None:
         self.sent += 1
         self.last_op = op
         self.last_xid = xid
         self.last_zxid = zxid
-        self.last_reply = now
-        self.latency.add(seconds)
+        self.last_reply_ms = now_ms
+        self.latency.add(latency_ms)
 
     def reset(self) -> None:
         self.received = self.sent = 0
-        self.last_op, self.last_xid, self.last_zxid, self.last_reply = None, -1, -1, 0.0
+        self.last_op, self.last_xid, self.last_zxid, self.last_reply_ms = None, -1, -1, 0
         self.latency = Latency()

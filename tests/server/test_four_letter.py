@@ -39,9 +39,7 @@ class View:
     digest: int = 1234
     uptime_ms: int = 28142
     outstanding: int = 0
-    stats: ServerStats = field(
-        default_factory=lambda: ServerStats(12, 11, Latency(11, 0.030, 0.001, 0.008, 0.003))
-    )
+    stats: ServerStats = field(default_factory=lambda: ServerStats(12, 11, Latency(11, 30, 1, 8, 3)))
     connections: Collection[Connection] = ()
     node_count: int = 8
     data_size: int = 81
@@ -63,9 +61,7 @@ VERSION = "Zookeeper version: 3.8.0-coord0.1.0, built on 2026-01-31\n"
 
 
 def two_connections() -> tuple[Connection, Connection]:
-    client = ConnectionStats(
-        1795356712926, 7, 7, Op.GET_CHILDREN2, 6, 5, 1629.747, Latency(7, 0.024, 0, 0.008, 0.001)
-    )
+    client = ConnectionStats(1795356712926, 7, 7, Op.GET_CHILDREN2, 6, 5, 1629747, Latency(7, 24, 0, 8, 1))
     return (
         Connection(("127.0.0.1", 40816), SESSION, stats=client),
         Connection(("::1", 40864), is_read=False, stats=ConnectionStats(1795356712926, 1)),

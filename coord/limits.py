@@ -35,6 +35,9 @@ CLIENT_CONNECTIONS_PER_HOST_MAX = 60
 HANDSHAKE_SECONDS = 30.0
 """A connection that has not opened a session by then is closed."""
 
+LAST_REPLY_SECONDS = 5.0
+"""A connection that is to be closed and does not take its last bytes by then is cut off."""
+
 # -- replication --------------------------------------------------------------------------------------
 BATCH_REQUESTS_MAX = 2000
 """Requests in one proposal (and so in one log record)."""

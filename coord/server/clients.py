@@ -1,0 +1,213 @@
+"""The clients' input loop: one task owns every plain TCP socket through one selector.
+
+An epoll or kqueue selector is itself a file descriptor that becomes readable when any of its sockets is
+ready, so the task sleeps in trio until something is to be read and then takes everything that is ready in one
+turn: receive, feed the connections, settle once, send once per connection. A task per connection costs four
+times as much (see `benchmarks/`).
+
+Owns sockets, their interest in reading and writing, and their unsent bytes. What the bytes mean is
+`Connection`'s business; what a turn does beside them is `settle`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import selectors
+import socket
+from typing import Protocol
+
+import trio
+
+from coord.limits import OUTBOX_BYTES_FATAL, RECEIVE_BYTES_MAX
+from coord.server.connection import Connection, Phase
+from coord.server.replica import Replica
+
+log = logging.getLogger("coord.server")
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+ACCEPT_AGAIN_SECONDS = 0.5
+
+
+def listen(address: str, port: int, backlog: int) -> socket.socket:
+    """A listening socket; raises OSError with the address in its text."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=backlog if backlog > 0 else 1024)
+
+
+def selector_is_pollable() -> bool:
+    """Can a trio task sleep on this platform's selector?"""
+    return hasattr(selectors.DefaultSelector, "fileno")
+
+
+class Shell(Protocol):
+    """What an input loop sees of the server: feed the replica in a turn, then settle."""
+
+    replica: Replica
+
+    def begin_turn(self) -> None: ...
+    def settle(self) -> None: ...
+
+
+class ClientSocket:
+    """One client's socket: carries a `Connection`'s bytes."""
+
+    __slots__ = ("_interest", "_owner", "_socket", "_unsent", "connection")
+
+    def __init__(self, owner: ClientSockets, sock: socket.socket, connection: Connection) -> None:
+        self._owner = owner
+        self._socket = sock
+        self._unsent = b""
+        self._interest = _READ
+        self.connection = connection
+
+    def ready(self, mask: int) -> None:
+        if mask & _WRITE:
+            self.flush()
+        if mask & _READ and self.connection.phase is not Phase.CLOSED:
+            self._receive()
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(RECEIVE_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(f"the connection broke: {error.strerror}")
+            return
+        if data:
+            self.connection.receive(data)
+            self._set_interest()
+        else:
+            self.close("")
+
+    def flush(self) -> None:
+        """Send what can be sent now, and choose what to wait for next."""
+        connection = self.connection
+        data = connection.take_outbox()
+        if self._unsent:
+            data = self._unsent + data
+        if data:
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self.close(f"the connection broke: {error.strerror}")
+                return
+            data = data[sent:]
+        self._unsent = data
+        connection.unsent_bytes = len(data)
+        if len(data) > OUTBOX_BYTES_FATAL:
+            self.close(f"the client reads too slowly: {len(data)} bytes wait for it")
+        elif not data and connection.phase is Phase.CLOSING:
+            self.close(connection.close_reason)
+        else:
+            self._set_interest()
+
+    def _set_interest(self) -> None:
+        connection = self.connection
+        interest = 0 if connection.congested or connection.phase is Phase.CLOSING else _READ
+        if self._unsent:
+            interest |= _WRITE
+        if interest != self._interest:
+            self._owner.change_interest(self._socket, self, self._interest, interest)
+            self._interest = interest
+
+    def close(self, reason: str) -> None:
+        if self.connection.phase is Phase.CLOSED and self._socket.fileno() < 0:
+            return
+        self.connection.closed(reason)
+        if self._socket.fileno() >= 0:
+            self._owner.change_interest(self._socket, self, self._interest, 0)
+            self._interest = 0
+            # What was received and not read would turn the close into a reset, and a reset may overtake
+            # the last reply on its way to the client.
+            try:
+                self._socket.recv(RECEIVE_BYTES_MAX)
+            except OSError:
+                pass
+            self._socket.close()
+
+
+class ClientSockets:
+    """The selector and the listening socket. `settle` is called once at the end of each turn."""
+
+    def __init__(self, shell: Shell, listener: socket.socket) -> None:
+        self._shell = shell
+        self._listener = listener
+        self._accepting = False
+        self._selector = selectors.DefaultSelector()
+        listener.setblocking(False)
+        self._start_accepting()
+
+    async def run(self) -> None:
+        """Serve until cancelled; then every socket is closed."""
+        fileno = self._selector.fileno()
+        try:
+            while True:
+                with trio.move_on_after(math.inf if self._accepting else ACCEPT_AGAIN_SECONDS):
+                    await trio.lowlevel.wait_readable(fileno)
+                self._turn()
+                self._start_accepting()
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        self._shell.begin_turn()
+        for key, mask in self._selector.select(0):
+            if key.data is None:
+                self._accept()
+            else:
+                key.data.ready(mask)
+        self._shell.settle()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, peer = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    log.error("cannot accept a connection: %s; trying again shortly", error.strerror)
+                    self._stop_accepting()
+                    return
+                continue  # that client is gone already
+            connection = self._shell.replica.admit(peer[0], peer[1])
+            if connection is None:
+                sock.close()
+                continue
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.carrier = client = ClientSocket(self, sock, connection)
+            self._selector.register(sock, _READ, client)
+
+    def _start_accepting(self) -> None:
+        if not self._accepting:
+            self._accepting = True
+            self._selector.register(self._listener, _READ, None)
+
+    def _stop_accepting(self) -> None:
+        """Out of file descriptors: the listener stays readable, so it must not wake us until one is free."""
+        self._selector.unregister(self._listener)
+        self._accepting = False
+
+    def change_interest(self, sock: socket.socket, client: ClientSocket, old: int, new: int) -> None:
+        if not old:
+            self._selector.register(sock, new, client)
+        elif not new:
+            self._selector.unregister(sock)
+        else:
+            self._selector.modify(sock, new, client)
+
+    def _close(self) -> None:
+        for connection in list(self._shell.replica.connections):
+            if isinstance(connection.carrier, ClientSocket):
+                connection.carrier.flush()
+                connection.carrier.close("")
+        self._selector.close()
+        self._listener.close()

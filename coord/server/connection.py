@@ -1,0 +1,355 @@
+"""One client's conversation: bytes in, bytes out, and the order between them.
+
+Owns what a connection knows: its session, the identities it has proven, the pipeline of requests that wait
+for an answer, and the outbox. Must not know sockets, clocks or tasks; a `Carrier` moves the bytes.
+
+Order follows from the shape:
+
+- the pipeline is a queue whose head is always a write that waits for its commit. A read that finds the
+  pipeline empty is answered at once; otherwise it waits behind the write. Replies leave only from the head,
+  so a session's requests take effect, and are answered, in the order they came;
+- a watch event goes to the outbox while the change is applied, so before any reply that shows the change.
+
+What a client may get wrong: an undecodable body is answered with MARSHALLINGERROR and the connection goes
+on; an unknown opcode is answered with UNIMPLEMENTED and the connection is closed; a frame that is too large,
+or a first frame that is no ConnectRequest, closes it without an answer. (All as ZooKeeper does.)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from coord.errors import ErrorCode, ProtocolError
+from coord.limits import FRAME_BYTES_MAX, LAST_REPLY_SECONDS, OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
+from coord.server.four_letter import recognise
+from coord.server.stats import ConnectionStats
+from coord.state.acl import digest_id
+from coord.state.reads import READS, Refused, set_watches
+from coord.wire.ensemble import Identities
+from coord.wire.frames import FrameBuffer, FrameTooLarge
+from coord.wire.jute import pack_int
+from coord.wire.records import (
+    AuthPacket,
+    ConnectReply,
+    EventType,
+    Id,
+    KeeperState,
+    Op,
+    PathReply,
+    PathRequest,
+    SetWatches2Request,
+    SetWatchesRequest,
+    WatcherEvent,
+    Xid,
+    decode_connect_request,
+)
+
+if TYPE_CHECKING:
+    from coord.server.replica import Replica
+
+_REQUEST_HEADER = struct.Struct(">ii")
+_FRAMED_REPLY_HEADER = struct.Struct(">iiqi")  # length, xid, zxid, err
+_pack_header = _FRAMED_REPLY_HEADER.pack
+_HEADER_BYTES = _FRAMED_REPLY_HEADER.size - 4
+
+WRITES = frozenset(
+    {
+        Op.CREATE,
+        Op.CREATE2,
+        Op.CREATE_CONTAINER,
+        Op.CREATE_TTL,
+        Op.DELETE,
+        Op.SET_DATA,
+        Op.SET_ACL,
+        Op.MULTI,
+        Op.CLOSE_SESSION,
+    }
+)
+"""Operations that go through the log."""
+
+NOT_OFFERED = frozenset({Op.RECONFIG, Op.SASL})
+"""Known operations that coord answers with UNIMPLEMENTED, keeping the connection."""
+
+PASSWORD_NONE = bytes(16)
+
+
+class Phase(Enum):
+    GREETING = "no ConnectRequest yet"
+    OPENING = "the session is being opened"
+    OPEN = "requests are served"
+    CLOSING = "to be closed once the outbox is empty"
+    CLOSED = "closed"
+
+
+class Carrier(Protocol):
+    """Moves a connection's bytes; called only by `Replica`'s owner between turns."""
+
+    def flush(self) -> None:
+        """Send the outbox, as far as the network takes it; close once it is empty, if CLOSING."""
+
+    def close(self, reason: str) -> None:
+        """Close at once, whatever is unsent."""
+
+
+def pack_event(type_: EventType, path: str, zxid: int) -> bytes:
+    """A watch event as a frame. Its zxid is that of the change, as since ZooKeeper 3.9 (ZOOKEEPER-4655)."""
+    body = WatcherEvent(type_, KeeperState.SYNC_CONNECTED, path).encode()
+    return _pack_header(_HEADER_BYTES + len(body), Xid.NOTIFICATION, zxid, 0) + body
+
+
+class Connection:
+    """See the module's docstring. `address` is the client's host and port, `name` what logs call it."""
+
+    def __init__(
+        self, replica: Replica, address: tuple[str, int], frame_limit: int = FRAME_BYTES_MAX
+    ) -> None:
+        self.replica = replica
+        self.address = address
+        self.name = f"{address[0]}:{address[1]}"
+        self.phase = Phase.GREETING
+        self.session_id = 0
+        self.timeout_ms = 0
+        self.identities: Identities = (Id("ip", address[0]),)
+        self.carrier: Carrier | None = None
+        self.outbox: list[bytes] = []
+        self.outbox_bytes = 0
+        self.unsent_bytes = 0  # handed to the carrier, not yet to the network
+        self.stats = ConnectionStats(established_ms=replica.wall_ms)
+        self.close_reason = ""
+        self._dirty = False
+        self._frames = FrameBuffer(frame_limit)
+        self._pipeline: deque[tuple[int, int, bytes | None, int]] = deque()
+        self._sends_read_only = False
+
+    # -- what the carrier asks ------------------------------------------------------------------------
+
+    @property
+    def congested(self) -> bool:
+        """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
+        return (
+            len(self._pipeline) >= PIPELINE_REQUESTS_MAX
+            or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
+        )
+
+    @property
+    def is_read(self) -> bool:
+        return not self.congested and self.phase not in (Phase.CLOSING, Phase.CLOSED)
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._pipeline)
+
+    def take_outbox(self) -> bytes:
+        """Everything to be sent, in order."""
+        data = b"".join(self.outbox)
+        self.outbox.clear()
+        self.outbox_bytes = 0
+        self._dirty = False
+        return data
+
+    def closed(self, reason: str) -> None:
+        """The carrier lost (or has closed) the connection: nothing more can be said. The session lives on."""
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.CLOSED
+            self.close_reason = self.close_reason or reason
+            self._pipeline.clear()
+            self.replica.forget(self)
+
+    # -- bytes in -------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the client, in any portions. Never raises for what a client sends."""
+        self._frames.receive(data)
+        try:
+            if self.phase is Phase.GREETING:
+                self._greet()
+            if self.phase is Phase.OPEN:
+                self._requests()
+        except FrameTooLarge as error:
+            self.close(str(error))
+        except ProtocolError as error:
+            self.close(f"the client broke the protocol: {error}")
+
+    def _greet(self) -> None:
+        first = self._frames.peek(4)
+        word = recognise(first)
+        if word is not None:
+            self._say(self.replica.answer_word(word).encode())
+            self.close("")
+        elif first in (b"GET ", b"POST", b"HEAD", b"PUT "):
+            self.close("this is an HTTP request; the client port speaks ZooKeeper's protocol only")
+        else:
+            for frame in self._frames.frames():
+                request, self._sends_read_only = decode_connect_request(frame)
+                self.phase = Phase.OPENING
+                self.replica.connect(self, request)
+                break
+
+    def _requests(self) -> None:
+        for frame in self._frames.frames():
+            self._request(frame)
+            if self.phase is not Phase.OPEN:
+                break
+
+    def _request(self, frame: bytes) -> None:
+        try:
+            xid, op = _REQUEST_HEADER.unpack_from(frame)
+        except struct.error:
+            raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
+        replica = self.replica
+        if not replica.touch(self):
+            return
+        self.stats.received += 1
+        replica.stats.received += 1
+        now = replica.turn_ms
+        if op in WRITES:
+            self._pipeline.append((xid, op, None, now))
+            replica.submit(self, xid, op, frame[8:])
+            return
+        if op == Op.AUTH:
+            self._authenticate(frame[8:])
+        if self._pipeline:
+            self._pipeline.append((xid, op, frame[8:], now))
+        else:
+            self._answer(xid, op, frame[8:], now)
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def committed(self, xid: int, zxid: int, err: int, reply: bytes) -> None:
+        """The write at the head of the pipeline was applied; what waited behind it is answered next."""
+        if self.phase is not Phase.OPEN:
+            return
+        head_xid, op, body, received_at = self._pipeline.popleft()
+        assert head_xid == xid, "commits arrive in the order of submission"
+        assert body is None
+        self._reply(xid, op, zxid, err, reply, received_at)
+        if op == Op.CLOSE_SESSION:
+            self.close("")
+        while self._pipeline and self.phase is Phase.OPEN:
+            next_xid, op, body, received_at = self._pipeline[0]
+            if body is None:
+                break
+            self._pipeline.popleft()
+            self._answer(next_xid, op, body, received_at)
+
+    def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:
+        """Answers what needs no log: evaluated here and now, at the head of the pipeline."""
+        replica = self.replica
+        err, reply = 0, b""
+        try:
+            read = READS.get(op)
+            if read is not None:
+                reply = read(replica.machine, replica.watches, self, body)
+            else:
+                reply = self._answer_special(op, body)
+        except Refused as refused:
+            err = refused.code
+        except ProtocolError:
+            err = ErrorCode.MARSHALLING_ERROR
+        zxid = replica.machine.zxid
+        if op == Op.AUTH:
+            xid, zxid = Xid.AUTH, 0
+        elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
+            zxid = -1
+        self._reply(xid, op, zxid, err, reply, received_at)
+        if err == ErrorCode.AUTH_FAILED:
+            self.close("the client could not authenticate")
+        elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
+            self.close(f"opcode {op} is not for clients")
+
+    def _answer_special(self, op: int, body: bytes) -> bytes:
+        if op == Op.PING:
+            return b""
+        if op == Op.SYNC:
+            return PathReply(PathRequest.from_bytes(body).path).encode()
+        if op in (Op.SET_WATCHES, Op.SET_WATCHES2):
+            return self._set_watches(op, body)
+        if op == Op.AUTH:
+            packet = AuthPacket.from_bytes(body)
+            if packet.scheme not in ("digest", "ip"):
+                raise Refused(ErrorCode.AUTH_FAILED)
+            return b""
+        raise Refused(ErrorCode.UNIMPLEMENTED)
+
+    def _set_watches(self, op: int, body: bytes) -> bytes:
+        if op == Op.SET_WATCHES2:
+            request = SetWatches2Request.from_bytes(body)
+        else:
+            old = SetWatchesRequest.from_bytes(body)
+            request = SetWatches2Request(old.relative_zxid, old.data, old.exist, old.child, [], [])
+        replica = self.replica
+        for type_, path in set_watches(replica.machine, replica.watches, self, request):
+            self.event(pack_event(type_, path, replica.machine.zxid))
+        return b""
+
+    def _authenticate(self, body: bytes) -> None:
+        """Takes effect for requests behind it; its reply keeps its place in line (`_answer_special`)."""
+        try:
+            packet = AuthPacket.from_bytes(body)
+        except ProtocolError:
+            return
+        if packet.scheme != "digest" or packet.auth is None:
+            return
+        user, _, password = packet.auth.decode("utf-8", "replace").partition(":")
+        new = [Id("digest", digest_id(user, password))]
+        if self.replica.is_super(new[0]):
+            new.append(Id("super", ""))
+        self.identities += tuple(identity for identity in new if identity not in self.identities)
+
+    # -- the session ----------------------------------------------------------------------------------
+
+    def open_session(self, session_id: int, timeout_ms: int, password: bytes) -> None:
+        """The handshake is done; what the client sent meanwhile is served now."""
+        assert self.phase is Phase.OPENING
+        self.phase = Phase.OPEN
+        self.session_id = session_id
+        self.timeout_ms = timeout_ms
+        self._say_connect_reply(ConnectReply(0, timeout_ms, session_id, password, False))
+        self.receive(b"")
+
+    def refuse_session(self, reason: str) -> None:
+        """Unknown or expired session, or a wrong password: clients read a timeout of 0 as "expired"."""
+        self._say_connect_reply(ConnectReply(0, 0, 0, PASSWORD_NONE, False))
+        self.close(reason)
+
+    def _say_connect_reply(self, reply: ConnectReply) -> None:
+        body = reply.encode()
+        if not self._sends_read_only:
+            body = body[:-1]
+        self._say(pack_int(len(body)) + body)
+
+    # -- bytes out ------------------------------------------------------------------------------------
+
+    def event(self, frame: bytes) -> None:
+        """A watch event, packed once for all its watchers (`pack_event`)."""
+        self.stats.sent += 1
+        self.replica.stats.sent += 1
+        self._say(frame)
+
+    def close(self, reason: str) -> None:
+        """Say what is in the outbox, then close. An empty reason is nothing an operator must know."""
+        if self.phase not in (Phase.CLOSING, Phase.CLOSED):
+            self.phase = Phase.CLOSING
+            self.close_reason = reason
+            self._pipeline.clear()
+            self.replica.limit(self, LAST_REPLY_SECONDS)
+            self._mark_dirty()
+
+    def _reply(self, xid: int, op: int, zxid: int, err: int, reply: bytes, received_at: int) -> None:
+        now_ms = self.replica.turn_ms
+        self.stats.replied(op, xid, zxid, now_ms - received_at, now_ms)
+        self.replica.stats.replied(now_ms - received_at)
+        self._say(_pack_header(_HEADER_BYTES + len(reply), xid, zxid, err) + reply)
+
+    def _say(self, data: bytes) -> None:
+        self.outbox.append(data)
+        self.outbox_bytes += len(data)
+        self._mark_dirty()
+
+    def _mark_dirty(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self.replica.dirty.append(self)

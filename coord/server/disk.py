@@ -1,0 +1,112 @@
+"""The disk's input loop: what the peer wants durable goes to a thread, one batch at a time.
+
+While one batch is being written the next one gathers, so the slower the disk, the larger the batches (group
+commit). Owns the thread's turn and nothing else; what is written, and when it counts, is the peer's business.
+
+A `Disk` is told `begin(work)` when it is not busy, and `run` reports each finished ticket. An error of the
+storage is not survivable: it leaves `run`, ends the server, and nothing is acknowledged after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import trio
+
+from coord.storage import epochs as epoch_file
+from coord.storage.journal import Segment
+from coord.storage.log import Log
+from coord.storage.memory import MemoryLog
+from coord.zab.peer import Work
+
+T = TypeVar("T")
+
+
+class Disk(Protocol):
+    busy: bool
+
+    def begin(self, work: Work, *, roll: bool) -> bool:
+        """Take the work; True if it is durable on return, else `run` reports it."""
+
+    async def run(self, persisted: Callable[[int], None]) -> None:
+        """Write what `begin` was given, for ever; `persisted` gets each ticket when its work is durable."""
+
+    async def closed_segments(self) -> list[Segment]:
+        """The log's files that will not be written to any more."""
+
+    async def purge(self, upto_zxid: int) -> list[Path]:
+        """Delete closed segments that end at or before `upto_zxid`; the files deleted."""
+
+
+def write(log: Log | MemoryLog, directory: Path | None, work: Work, *, roll: bool) -> None:
+    """Proposals first, then the epochs (see `zab.peer.Work`); returns when both are durable."""
+    if work.proposals:
+        for proposal in work.proposals:
+            log.append(proposal.first_zxid, proposal.last_zxid, proposal.payload)
+        log.sync()
+    if work.epochs is not None and directory is not None:
+        epoch_file.save(directory, epoch_file.Epochs(*work.epochs))
+    if roll:
+        log.roll()
+
+
+class MemoryDisk:
+    """Nothing survives, so everything is done at once: for tests and demos."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.busy = False
+        self._log = log
+
+    def begin(self, work: Work, *, roll: bool) -> bool:
+        write(self._log, None, work, roll=roll)
+        return True
+
+    async def run(self, persisted: Callable[[int], None]) -> None:
+        await trio.sleep_forever()
+
+    async def closed_segments(self) -> list[Segment]:
+        return self._log.closed_segments()
+
+    async def purge(self, upto_zxid: int) -> list[Path]:
+        return self._log.purge(upto_zxid)
+
+
+class ThreadedDisk:
+    def __init__(self, log: Log, directory: Path) -> None:
+        self.busy = False
+        self._log = log
+        self._directory = directory
+        self._next: tuple[Work, bool] | None = None
+        self._wake = trio.Event()
+        self._turn = trio.Lock()  # the log takes one call at a time
+
+    def begin(self, work: Work, *, roll: bool) -> bool:
+        assert not self.busy
+        self.busy = True
+        self._next = (work, roll)
+        self._wake.set()
+        return False
+
+    async def run(self, persisted: Callable[[int], None]) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            assert self._next is not None
+            (work, roll), self._next = self._next, None
+            await self._in_thread(partial(write, self._log, self._directory, work, roll=roll))
+            self.busy = False
+            persisted(work.ticket)
+
+    async def closed_segments(self) -> list[Segment]:
+        return await self._in_thread(self._log.closed_segments)
+
+    async def purge(self, upto_zxid: int) -> list[Path]:
+        return await self._in_thread(partial(self._log.purge, upto_zxid))
+
+    async def _in_thread(self, operation: Callable[[], T]) -> T:
+        # Not abandoned on cancellation: a thread that outlived its server could tear the next one's log.
+        async with self._turn:
+            return await trio.to_thread.run_sync(operation)

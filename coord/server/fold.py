@@ -1,0 +1,52 @@
+"""A snapshot made off the live path: the closed segments of the log, folded onto the previous snapshot.
+
+Runs as a process of its own (``python -m coord.server.fold``), so that the server neither pauses nor doubles
+its memory. Reads one JSON object on standard input, ``{"directory", "segments": [[path, first, last], …]}``;
+writes one on standard output, ``{"path", "zxid", "digest", "entries"}``. Since `apply` is deterministic the
+result is the state at exactly one zxid, and its digest must equal the one that the server had there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from coord.errors import CoordError
+from coord.state.machine import Machine
+from coord.storage import snapshots
+from coord.storage.journal import Segment
+from coord.storage.segments import read_records
+from coord.wire.ensemble import Batch
+
+
+def fold(directory: Path, segments: list[Segment]) -> dict[str, object]:
+    """Makes and verifies the snapshot at the end of `segments`. Raises `StorageDamaged`, `StorageFailed`."""
+    machine, entries = Machine(), 0
+    for snapshot in snapshots.verified(directory):
+        _, _, chunks = snapshots.load(snapshot.path)
+        machine = Machine.restore(chunks)
+        break
+    for _, _, payload in read_records(segments, machine.zxid):
+        batch = Batch.decode(payload)
+        for zxid, session_id, _, op, identities, body in batch.entries():
+            machine.apply(zxid, batch.time_ms, session_id, op, identities, body, want_reply=False)
+            entries += 1
+    path = snapshots.save(directory, machine.zxid, machine.digest, machine.snapshot())
+    return {"path": str(path), "zxid": machine.zxid, "digest": machine.digest, "entries": entries}
+
+
+def main() -> int:
+    request = json.load(sys.stdin)
+    segments = [Segment(Path(path), first, last) for path, first, last in request["segments"]]
+    try:
+        result = fold(Path(request["directory"]), segments)
+    except CoordError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""From files to a member that can go on: lock the directory, read epochs, snapshot and log, in that order.
+
+Owns where coord keeps its files: ``dataDir/coord/`` (lock, epochs, snapshots) and ``dataLogDir/coord/log``.
+Folders of its own, so that a dataDir that Apache ZooKeeper uses too is never touched. Must not know what
+runs on top of it.
+
+The newest snapshot that verifies is loaded; what the log holds beyond it is handed on as history, to be
+applied once the peer finds it committed. A torn end of the log is dropped, and said; damage, or a gap, raises
+`StorageDamaged` naming file and offset.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coord.config import Config
+from coord.logs import fields
+from coord.server.disk import Disk, MemoryDisk, ThreadedDisk
+from coord.state.machine import Machine
+from coord.storage import epochs as epoch_file
+from coord.storage import snapshots
+from coord.storage.files import lock_directory
+from coord.storage.log import Log
+from coord.storage.memory import MemoryLog
+from coord.wire.ensemble import Batch
+from coord.zab.history import epoch_of
+from coord.zab.peer import Epochs, Peer
+from coord.zab.quorum import Majority
+
+log = logging.getLogger("coord.storage")
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a member starts from. `snapshot_directory` is None in memory."""
+
+    peer: Peer
+    machine: Machine
+    disk: Disk
+    history: list[Batch] = field(default_factory=list)
+    snapshot_directory: Path | None = None
+
+
+@contextmanager
+def recover(config: Config, quorum: Majority, my_id: int) -> Iterator[Recovered]:
+    """Everything recovered; the directory stays locked, the log open, until the block ends.
+
+    Raises `DirectoryInUse`, `StorageDamaged`, `StorageFailed`.
+    """
+    if config.data_dir is None:
+        peer = Peer(my_id, quorum, last_zxid=0, epochs=Epochs(0, 0))
+        yield Recovered(peer, Machine(), MemoryDisk(MemoryLog()))
+        return
+    assert config.log_dir is not None
+    home, log_directory = config.data_dir / "coord", config.log_dir / "coord" / "log"
+    with lock_directory(home):
+        machine = _newest_snapshot(home / "snapshots")
+        journal = Log.open(log_directory)
+        try:
+            if journal.dropped:
+                log.warning("the end of the log was never acknowledged and is dropped: %s", journal.dropped)
+            if journal.last_zxid < machine.zxid:
+                journal.clear(machine.zxid)
+            history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
+            peer = Peer(my_id, quorum, last_zxid=journal.last_zxid, epochs=_epochs(home, journal.last_zxid))
+            log.info(
+                "recovered",
+                extra=fields(
+                    snapshot=f"0x{machine.zxid:x}", log=f"0x{journal.last_zxid:x}", epoch=peer.epochs.accepted
+                ),
+            )
+            disk = ThreadedDisk(journal, home)
+            yield Recovered(peer, machine, disk, history, home / "snapshots")
+        finally:
+            journal.close()
+
+
+def _newest_snapshot(directory: Path) -> Machine:
+    for snapshot in snapshots.verified(directory):
+        _, _, chunks = snapshots.load(snapshot.path)
+        return Machine.restore(chunks)
+    return Machine()
+
+
+def _epochs(home: Path, last_zxid: int) -> Epochs:
+    """Never below the epoch of a zxid that is in the log: its leader had made that epoch durable."""
+    saved = epoch_file.load(home)
+    return Epochs(max(saved.accepted, epoch_of(last_zxid)), max(saved.current, epoch_of(last_zxid)))

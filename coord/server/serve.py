@@ -1,0 +1,89 @@
+"""``coord serve``: one server, from a command line to a clean end.
+
+Owns arguments, signals and exit statuses. Needs no command-line library: a server is to run where only coord
+itself is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from coord import logs
+from coord.config import Config
+from coord.errors import ConfigError, CoordError
+from coord.server.server import Server
+
+log = logging.getLogger("coord.server")
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+_EPILOG = """\
+The file is ZooKeeper's own zoo.cfg. The smallest one:
+
+    tickTime=2000
+    dataDir=/var/lib/coord
+    clientPort=2181
+
+coord keeps its files in dataDir/coord (and dataLogDir/coord); what else is there is never touched.
+SIGTERM and SIGINT end the server cleanly. Exit status: 0 ended by a signal, 1 the server failed (the last
+log line says why: a damaged file, a full disk, a port in use), 2 wrong arguments or configuration.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a server until a signal ends it; returns the exit status."""
+    options = _parser().parse_args(argv)
+    logs.set_up(options.log_format, options.log_level)
+    try:
+        config = Config.from_file(options.config)
+    except ConfigError as error:
+        print(f"coord serve: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    status = EXIT_OK
+    try:
+        trio.run(serve, config)
+    except* (CoordError, OSError) as group:
+        for failure in _leaves(group):
+            log.error("the server ends: %s", failure)
+        status = EXIT_FAILED
+    return status
+
+
+async def serve(config: Config) -> None:
+    """A server until SIGTERM or SIGINT; what it cannot survive is raised."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Server(config).run)
+            async for number in signals:
+                log.info("ending on %s", signal.Signals(number).name)
+                break
+            nursery.cancel_scope.cancel()
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="coord serve",
+        description="Run a server that any ZooKeeper client can use.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", type=Path, metavar="zoo.cfg", help="ZooKeeper's configuration file")
+    parser.add_argument("--log-format", choices=logs.FORMATS, default="text", help="default: text")
+    parser.add_argument(
+        "--log-level", choices=logs.LEVELS, default="INFO", type=str.upper, help="default: INFO"
+    )
+    return parser

@@ -1,0 +1,127 @@
+"""The shell: a replica, its four input loops, and the one function that carries its outputs out.
+
+Each loop (clients, disk, clock; peers in an ensemble) feeds the replica and calls `settle`, which never
+awaits. trio runs one task at a time, so between two awaits nothing else happens: there are no locks, no
+queues between stages and no callbacks beyond this file.
+
+Synopsis::
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(Server(config).run)
+        print(server.port)
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import socket
+from functools import partial
+from time import monotonic, time
+
+import trio
+
+from coord.config import Config
+from coord.server.clients import ClientSockets, listen, selector_is_pollable
+from coord.server.clock import run_clock
+from coord.server.four_letter import answer
+from coord.server.inspection import Inspection
+from coord.server.recovery import Recovered, recover
+from coord.server.replica import Replica
+from coord.server.snapshotting import run_snapshots
+from coord.server.streams import serve_streams
+from coord.zab.quorum import Majority
+
+log = logging.getLogger("coord.server")
+
+STANDALONE_ID = 1
+
+
+class Server:
+    """One server. `run` serves until it is cancelled; a failed disk ends it with `StorageFailed`."""
+
+    def __init__(self, config: Config, *, use_selector: bool | None = None) -> None:
+        """`use_selector`: None where the platform has a pollable one; False is a task per client."""
+        self.config = config
+        self._use_selector = selector_is_pollable() if use_selector is None else use_selector
+        self.port = 0
+        """where clients connect; set once it serves"""
+        self._serves = trio.Event()
+        self._snapshots, self._due = trio.open_memory_channel[tuple[int, int]](math.inf)
+
+    async def run(self, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover, listen, serve. Started with `nursery.start`, returns there as soon as it serves.
+
+        Raises `StorageDamaged` or `StorageFailed` (see `coord.storage`), `OSError` if the port is taken.
+        """
+        with recover(self.config, Majority({STANDALONE_ID}), STANDALONE_ID) as recovered:
+            await self._serve(recovered, task_status)
+
+    async def _serve(self, recovered: Recovered, task_status: trio.TaskStatus[Server]) -> None:
+        config = self.config
+        self._disk = recovered.disk
+        self.replica = Replica(
+            config, recovered.peer, recovered.machine, recovered.history, secret=secrets.token_bytes(32)
+        )
+        self.replica.answer_word = partial(answer, view=Inspection(self.replica))
+        with listen(
+            config.client_port_address, config.client_port, config.client_port_listen_backlog
+        ) as listener:
+            self.port = listener.getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._disk.run, self._persisted)
+                self.settle()
+                await self._serves.wait()
+                nursery.start_soon(self._serve_clients, listener)
+                nursery.start_soon(run_clock, self)
+                if recovered.snapshot_directory is not None:
+                    keep = config.autopurge_snap_retain_count
+                    nursery.start_soon(
+                        run_snapshots, self._due, self._disk, recovered.snapshot_directory, keep
+                    )
+                log.info("serving clients at %s:%d", config.client_port_address, self.port)
+                task_status.started(self)
+
+    async def _serve_clients(self, listener: socket.socket) -> None:
+        if self._use_selector:
+            await ClientSockets(self, listener).run()
+        else:
+            streams = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+            await serve_streams(self, streams)
+
+    def _persisted(self, ticket: int) -> None:
+        self.replica.peer.persisted(ticket)
+        self.settle()
+
+    def settle(self) -> None:
+        """All that the inputs since the last call made due: propose, write, apply, send. Never awaits."""
+        replica = self.replica
+        self.begin_turn()
+        while self._advance():
+            pass
+        if replica.serving and not self._serves.is_set():
+            self._serves.set()
+        while replica.digests:
+            self._snapshots.send_nowait(replica.digests.popleft())
+        while dirty := replica.take_dirty():
+            for connection in dirty:
+                if connection.carrier is not None:
+                    connection.carrier.flush()
+
+    def begin_turn(self) -> None:
+        """Tells the replica what time it is; nothing in the core ever asks."""
+        self.replica.turn_ms = int(monotonic() * 1000)
+        self.replica.wall_ms = int(time() * 1000)
+
+    def _advance(self) -> bool:
+        """One step of the way from submitted to applied; True if another may be due."""
+        replica, disk = self.replica, self._disk
+        if not disk.busy:
+            replica.propose()
+            work = replica.peer.take_work()
+            if work is not None and disk.begin(work, roll=replica.roll_due()):
+                replica.peer.persisted(work.ticket)
+                replica.apply_committed()
+                return True
+        return replica.apply_committed()

@@ -1,0 +1,74 @@
+"""Snapshots: when a log segment is closed, a child process folds it; then old files go.
+
+Owns when a snapshot is made and what may be purged after it. The child (`fold`) does the work. A standing
+check comes with it: the digest of the folded log must equal the digest that the live state had at that zxid;
+if not, memory (or determinism) has failed, and serving on would spread the damage: the server ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import trio
+
+from coord.errors import CoordError
+from coord.logs import fields
+from coord.server.disk import Disk
+from coord.storage import snapshots
+
+log = logging.getLogger("coord.storage")
+
+
+class StateDiverged(CoordError):
+    """The live state is not what the log says it must be."""
+
+
+async def run_snapshots(
+    due: trio.MemoryReceiveChannel[tuple[int, int]], disk: Disk, directory: Path, keep: int
+) -> None:
+    """Makes a snapshot for each (zxid, live digest) where a segment ended, for ever; keeps the newest `keep`.
+
+    Raises `StateDiverged`.
+    """
+    async for zxid, digest in due:
+        if await _make(disk, directory, zxid, digest):
+            await _purge(disk, directory, keep)
+
+
+async def _make(disk: Disk, directory: Path, zxid: int, digest: int) -> bool:
+    segments = [segment for segment in await disk.closed_segments() if segment.last_zxid <= zxid]
+    request = {"directory": str(directory), "segments": [[str(s.path), *s[1:]] for s in segments]}
+    started = trio.current_time()
+    child = await trio.run_process(
+        [sys.executable, "-m", "coord.server.fold"],
+        stdin=json.dumps(request).encode(),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    if child.returncode != 0:
+        # Nothing is lost by a snapshot that fails: the log is kept, and the next one is tried later.
+        log.error("the snapshot failed: %s", child.stderr.decode("utf-8", "replace").strip())
+        return False
+    result = json.loads(child.stdout)
+    if (result["zxid"], result["digest"]) != (zxid, digest):
+        raise StateDiverged(
+            f"the log gives digest {result['digest']:x} at zxid 0x{result['zxid']:x}, "
+            f"the live state has {digest:x} at 0x{zxid:x}; restart to serve what the log says"
+        )
+    log.info(
+        "snapshot made",
+        extra=fields(
+            zxid=f"0x{zxid:x}", entries=result["entries"], seconds=round(trio.current_time() - started, 3)
+        ),
+    )
+    return True
+
+
+async def _purge(disk: Disk, directory: Path, keep: int) -> None:
+    oldest = await trio.to_thread.run_sync(snapshots.purge, directory, keep)
+    for path in await disk.purge(oldest):
+        log.info("purged", extra=fields(file=path.name))

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _SPLIT = re.compile(r"((?:\\.|[^\\=:\s])*)\s*[=:]?\s*(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _CONTROL = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
@@ -45,7 +46,7 @@ def parse(text: str) -> Iterator[Property]:
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines joined with the ones they go on in, without comments and empty lines."""
     begun, parts = 0, list[str]()
-    for number, physical in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+    for number, physical in enumerate(_LINE_END.split(text.removeprefix("\ufeff")), start=1):
         line = physical.lstrip()
         if not parts:
             if not line or line[0] in "#!":

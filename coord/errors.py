@@ -77,7 +77,13 @@ class CoordError(Exception):
 
 
 class RequestFailed(CoordError):
-    """The server answered with an error: it changed nothing."""
+    """The server answered with an error: it changed nothing.
+
+    If it was a transaction that failed, `results` has what became of each of its operations: `RolledBack`,
+    or, for the one at fault, this very error.
+    """
+
+    results: tuple[CoordError, ...] = ()
 
 
 class ConfigError(CoordError):
@@ -96,6 +102,19 @@ class ConnectionLost(CoordError):
 
     code = ErrorCode.CONNECTION_LOSS
     explanation = "the connection was lost before the reply came; whether it happened is unknown"
+
+
+class RequestTooLarge(ConnectionLost):
+    """The connection was lost with a request larger than servers take by default: they just close."""
+
+    def __init__(self, size: int, *, path: str = "", operation: str = "") -> None:
+        super().__init__(
+            f"the connection was lost with this request of {size} bytes in it; a server closes the "
+            "connection at one above its limit (jute.maxbuffer, 1048575 bytes unless configured)",
+            path=path,
+            operation=operation,
+        )
+        self.size = size
 
 
 class SessionExpired(CoordError):

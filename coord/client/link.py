@@ -1,0 +1,270 @@
+"""The link between a client's session and a server: one task that connects, converses, and reconnects.
+
+Owns the sockets, the clock and the waiting: it feeds the sans-I/O `Session` and carries out what comes of
+it. Must not know: znodes, paths, what a request means.
+
+Rules that hold:
+
+- After anything that happened to the core, `settle` runs, and never awaits: it wakes the callers whose
+  calls are finished, tells the watchers, and has the writer send what there is, once per turn.
+- A caller waits in its own task; there is no task per call. Cancelling it abandons the call and nothing
+  else.
+- The task is shielded from the caller's cancellation, so that closing can still say goodbye; it ends when
+  `stop` says so, or when the credentials are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from coord.client.guarantee import LiveSession
+from coord.client.hosts import Address, Addresses
+from coord.client.session import SILENCE, Call, Ended, Fired, Opened, Session, SessionState
+from coord.client.watches import Watcher, Watches
+from coord.errors import ClientClosed, ConnectionLost, CoordError, error_of
+from coord.wire.records import Op
+
+logger = logging.getLogger("coord.client")
+
+RECEIVE_BYTES: Final = 64 * 1024
+
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Link:
+    """See the module's text. `connect_timeout` is in seconds, for one attempt including the handshake."""
+
+    def __init__(
+        self,
+        core: Session,
+        addresses: Addresses,
+        *,
+        connect_timeout: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.session = LiveSession(core)
+        self._core = core
+        self._addresses = addresses
+        self._connect_timeout = connect_timeout
+        self._tls = tls
+        self._scope = trio.CancelScope(shield=True)
+        self._wake = trio.Event()
+        self.stopped = trio.Event()
+        self.closed = False
+
+    # -- for callers ----------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> Call:
+        """Has `call` sent, after those submitted before; `wait` then waits for what becomes of it."""
+        if self.closed:
+            raise ClientClosed(path=call.path, operation=call.operation)
+        self._core.submit(call)
+        self.settle()
+        return call
+
+    def submit_auth(self, scheme: str, auth: bytes, call: Call) -> Call:
+        if self.closed:
+            raise ClientClosed(operation=call.operation)
+        self._core.add_auth(scheme, auth, call)
+        self.settle()
+        return call
+
+    async def wait(self, call: Call) -> bytes:
+        """The whole reply frame of `call`, header included. Raises what became of it otherwise.
+
+        Cancelled, it abandons the call: one not sent yet never will be, of another the outcome stays open.
+        """
+        if call.finished:
+            try:
+                await trio.lowlevel.checkpoint()
+            except trio.Cancelled:
+                self.abandon(call)
+                raise
+        else:
+            call.waiter = trio.lowlevel.current_task()
+
+            def abort(_: object) -> trio.lowlevel.Abort:
+                self.abandon(call)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if call.error is None:
+            return call.reply
+        if isinstance(call.error, int):
+            raise error_of(call.error, path=call.path, operation=call.operation)
+        raise call.error
+
+    def abandon(self, call: Call) -> None:
+        self._core.abandon(call)
+
+    @property
+    def watches(self) -> Watches:
+        return self._core.watches
+
+    def forget(self, watcher: Watcher) -> None:
+        """`watcher` wants to hear of nothing any more."""
+        self._core.watches.drop(watcher)
+
+    async def ask(self, call: Call) -> bytes:
+        """Submits `call` and waits for it; a caller that is cancelled already submits nothing."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self.wait(self.submit(call))
+
+    # -- the task -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keeps the session connected until `stop`."""
+        try:
+            with self._scope:
+                while self._core.state is not SessionState.AUTH_FAILED:
+                    await self._attempt(await self._addresses.next())
+        finally:
+            self.stopped.set()
+
+    def stop(self, error: type[CoordError] = ClientClosed) -> None:
+        """Ends the task and fails whoever still waits for a reply."""
+        self.closed = True
+        self._scope.cancel(reason="the client is closed")
+        self._core.close()
+        for call in self._core.take_calls():
+            call.error = error(path=call.path, operation=call.operation)
+            self._wake_caller(call)
+        for watcher in self.watches.end_session() | self.watches.lasting():
+            watcher.session_ended()
+        self.session.end("the client was closed")
+        self.settle()
+
+    async def goodbye(self) -> None:
+        """Closes the session at the server, which deletes its ephemeral znodes; returns when it has."""
+        if not self._core.connected:
+            return
+        call = self.submit(Call(Op.CLOSE_SESSION, b"", operation="closeSession"))
+        self.closed = True
+        try:
+            await self.wait(call)
+        except CoordError as error:
+            logger.debug("the session was not closed in good order: %s", error)
+
+    async def _attempt(self, address: Address) -> None:
+        """One connection, from opening it to its end."""
+        core = self._core
+        stream: trio.abc.Stream | None = None
+        try:
+            with trio.fail_after(self._connect_timeout):
+                stream = await self._open(address)
+                await self._shake_hands(stream)
+            self._addresses.succeeded()
+            logger.info("connected to %s:%d", *address.host)
+            await self._converse(stream)
+        except trio.TooSlowError:
+            logger.info("%s:%d (%s) did not answer in time", *address.host, address.ip)
+        except (CoordError, *_BROKEN) as error:
+            logger.info("%s:%d (%s): %s", *address.host, address.ip, error)
+        finally:
+            if not self.closed:
+                core.detach()
+                self.settle()
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+
+    async def _open(self, address: Address) -> trio.abc.Stream:
+        stream = await trio.open_tcp_stream(address.ip, address.host.port)
+        if self._tls is None:
+            return stream
+        secure = trio.SSLStream(stream, self._tls, server_hostname=address.host.name)
+        try:
+            await secure.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return secure
+
+    async def _shake_hands(self, stream: trio.abc.Stream) -> None:
+        self._core.attach(trio.current_time())
+        await stream.send_all(self._core.outgoing(trio.current_time()))
+        while not self._core.connected:
+            await self._receive(stream)
+
+    async def _converse(self, stream: trio.abc.Stream) -> None:
+        """Sends and receives until the connection is over."""
+        async with trio.open_nursery() as nursery:
+
+            async def until_over(part: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
+                try:
+                    await part(stream)
+                except (CoordError, *_BROKEN) as error:
+                    logger.info("the connection is over: %s", error)
+                except trio.TooSlowError:
+                    logger.info("the connection is over: the server takes no more requests")
+                finally:
+                    nursery.cancel_scope.cancel(reason="the connection is over")
+
+            nursery.start_soon(until_over, self._send_all)
+            await until_over(self._receive_all)
+
+    async def _receive_all(self, stream: trio.abc.Stream) -> None:
+        while True:
+            await self._receive(stream)
+
+    async def _receive(self, stream: trio.abc.Stream) -> None:
+        data = await stream.receive_some(RECEIVE_BYTES)
+        if not data:
+            raise ConnectionLost("the server closed the connection")
+        try:
+            self._core.receive(bytes(data), trio.current_time())
+        finally:
+            self.settle()
+
+    async def _send_all(self, stream: trio.abc.Stream) -> None:
+        """Sends what there is, once per turn, and pings when it is time."""
+        core = self._core
+        while True:
+            with trio.move_on_at(core.next_tick):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            core.tick(trio.current_time())
+            while core.has_outgoing:
+                data = core.outgoing(trio.current_time())
+                try:
+                    with trio.fail_after(core.timeout / 3):
+                        await stream.send_all(data)
+                except _BROKEN:
+                    # What the server said before it closed is still to be read: the other task sees the end.
+                    await trio.sleep(core.timeout * SILENCE)
+                    raise
+
+    # -- carrying out what the core has concluded -----------------------------------------------------
+
+    def settle(self) -> None:
+        core = self._core
+        for happened in core.take_outcomes():
+            if isinstance(happened, Call):
+                self._wake_caller(happened)
+            else:
+                self._tell(happened)
+        self.session.refresh()
+        if core.has_outgoing:
+            self._wake.set()
+
+    def _wake_caller(self, call: Call) -> None:
+        call.finished = True
+        task, call.waiter = call.waiter, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def _tell(self, happened: Fired | Opened | Ended) -> None:
+        if isinstance(happened, Fired):
+            for watcher in happened.watchers:
+                watcher.fired(happened.event)
+        elif isinstance(happened, Opened):
+            for watcher in happened.lasting:
+                watcher.resynced()
+        else:
+            self.session.end("the session has expired")
+            for watcher in happened.watchers:
+                watcher.session_ended()

@@ -1,0 +1,503 @@
+"""One session, from the client's side, without any I/O: bytes in, bytes out, and what it means.
+
+Owns the conversation with whichever server the session is connected to: the handshake, xids, the order of
+requests and replies, pings, what is known of the session's life, and what must be said again on the next
+connection. Must not know: sockets, clocks, tasks, chroots. Time is the argument `now`, in seconds.
+
+The caller (`link`) feeds it and carries out what comes of it::
+
+    session.attach(now)  # a connection is open
+    stream.send(session.outgoing(now))  # whenever has_outgoing is true
+    session.receive(data, now)  # raises CoordError: this connection is over
+    session.tick(now)  # at next_tick at the latest; raises likewise
+    session.detach()  # the connection is over, for whatever reason
+    session.take_outcomes()  # after each of them: finished calls, fired watches, ...
+
+Rules that hold:
+
+- Requests leave in the order they were submitted and are answered in the order they left; a reply out of
+  order ends the connection.
+- On a new connection the order is: credentials, watches, reads that were not answered, new requests.
+- A write that was sent and not answered fails with `ConnectionLost`; a read is sent again.
+- The session is over only by a server's word: a handshake that refuses it, or answers with another
+  session, or a reply that says so. Then every unanswered call fails with `SessionExpired`.
+- `valid_until` counts from the *sending* of the newest acknowledged request: no server can have counted
+  from an earlier moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import inf
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+from coord import limits
+from coord.client.watches import Kind, Watcher, Watches, WatchEvent
+from coord.errors import (
+    AuthFailed,
+    ConnectionLost,
+    CoordError,
+    ErrorCode,
+    ProtocolError,
+    RequestTooLarge,
+    SessionExpired,
+)
+from coord.wire.frames import FrameBuffer, FrameTooLarge, pack_frame
+from coord.wire.records import (
+    REPLY_HEADER_BYTES,
+    AuthPacket,
+    ConnectReply,
+    ConnectRequest,
+    EventType,
+    Op,
+    SetWatches2Request,
+    WatcherEvent,
+    Xid,
+    decode_connect_reply,
+)
+
+PING_AFTER: Final = 1 / 3
+"""of the timeout: so old may the newest acknowledgement get before the client asks for another"""
+SILENCE: Final = 1 / 6
+"""of the timeout: so long may a pinged server stay silent before it is given up"""
+MARGIN: Final = 1 / 6
+"""of the timeout: kept from what the session guarantees, for clocks that run apart and slow reactions"""
+
+SEND_BYTES: Final = 256 * 1024
+XID_MAX: Final = 0x7FFFFFFF
+NO_PASSWORD: Final = bytes(16)
+
+_REQUEST_HEADER = Struct(">ii")
+_REPLY_HEADER = Struct(">iqi")
+
+
+class SessionState(Enum):
+    CONNECTED = auto()
+    CONNECTED_READ_ONLY = auto()
+    """connected to a server without a quorum: reads only, possibly old"""
+    SUSPENDED = auto()
+    """no connection: the session may or may not live on"""
+    EXPIRED = auto()
+    """the session is over; a new one is being opened"""
+    AUTH_FAILED = auto()
+    """a server refused the credentials: final"""
+    CLOSED = auto()
+    """the client was closed: final"""
+
+
+class SessionHandle(NamedTuple):
+    """What it takes to carry a session on in another process. The password is a secret."""
+
+    id: int
+    password: bytes
+
+
+class Call:
+    """One request, and what became of it: `finished`, and then either `error` or `reply` with `zxid`."""
+
+    __slots__ = (
+        "abandoned",
+        "body",
+        "error",
+        "finished",
+        "op",
+        "operation",
+        "path",
+        "repeatable",
+        "reply",
+        "sent_at",
+        "waiter",
+        "watch",
+        "xid",
+        "zxid",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: int,
+        body: bytes,
+        *,
+        path: str = "",
+        operation: str = "",
+        repeatable: bool = False,
+        watch: tuple[Kind, str, Watcher] | None = None,
+    ) -> None:
+        self.op = op
+        self.body = body
+        self.path = path
+        self.operation = operation
+        self.repeatable = repeatable
+        """a read: sent again if the connection breaks before the reply"""
+        self.watch = watch
+        """armed by the reply: kind, path and watcher"""
+        self.xid = 0
+        self.sent_at = -inf
+        self.abandoned = False
+        self.finished = False
+        self.reply = b""
+        self.zxid = 0
+        self.error: CoordError | int | None = None
+        """None: it worked; an int: the server's error code; else what the client itself concluded"""
+        self.waiter: Any = None
+        """the shell's business"""
+
+
+class Fired(NamedTuple):
+    event: WatchEvent
+    watchers: set[Watcher]
+
+
+class Opened(NamedTuple):
+    """A connection is established; `new` if with it a new session."""
+
+    new: bool
+    lasting: set[Watcher]
+    """watchers with persistent watches, who may have missed events"""
+
+
+class Ended(NamedTuple):
+    """The session is over."""
+
+    watchers: set[Watcher]
+    """watchers whose watches ended with it"""
+
+
+Outcome = Call | Fired | Opened | Ended
+
+
+@dataclass(slots=True)
+class Credential:
+    scheme: str
+    auth: bytes
+    call: Call | None
+    """who waits for the server's opinion of it"""
+
+
+class _Phase(Enum):
+    APART = auto()
+    HANDSHAKE = auto()
+    OPEN = auto()
+
+
+class Session:
+    """See the module's text. `timeout` is in seconds: what is asked for, then what the server granted."""
+
+    def __init__(
+        self, timeout: float, *, read_only: bool = False, handle: SessionHandle | None = None
+    ) -> None:
+        self.asked_timeout = timeout
+        self.timeout = timeout
+        self.read_only = read_only
+        self.id, self.password = handle or SessionHandle(0, NO_PASSWORD)
+        self.generation = 1 if handle else 0
+        self.last_zxid = 0
+        self.state = SessionState.SUSPENDED
+        self.watches = Watches()
+        self._credentials: list[Credential] = []
+        self._phase = _Phase.APART
+        self._frames = FrameBuffer(limits.REPLY_FRAME_BYTES_MAX)
+        self._outbox: list[bytes] = []  # the protocol's own frames; they leave before the queue's
+        self._queue: deque[Call] = deque()  # to be sent
+        self._pending: deque[Call] = deque()  # sent, in this order
+        self._auths: deque[Credential] = deque()  # sent, in this order
+        self._outcomes: list[Outcome] = []
+        self._xid = 0
+        self._attached_at = -inf
+        self._acknowledged_at = -inf  # when the newest acknowledged request was sent
+        self._received_at = -inf
+        self._pinged_at: float | None = None
+
+    # -- what is known ------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._phase is _Phase.OPEN
+
+    @property
+    def valid_until(self) -> float:
+        """Until then no server has expired the session; -inf if there is none."""
+        return self._acknowledged_at + self.timeout * (1 - MARGIN)
+
+    @property
+    def has_outgoing(self) -> bool:
+        return bool(self._outbox) or (self._phase is _Phase.OPEN and bool(self._queue))
+
+    @property
+    def next_tick(self) -> float:
+        """When `tick` has something to do if nothing else happens before; inf without a connection."""
+        if self._phase is not _Phase.OPEN:
+            return inf
+        if self._pinged_at is None:
+            return self._acknowledged_at + self.timeout * PING_AFTER
+        return max(self._pinged_at, self._received_at) + self.timeout * SILENCE
+
+    def take_outcomes(self) -> list[Outcome]:
+        """What has happened since the last time, in order."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    # -- the caller's requests ----------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        if self.state is SessionState.AUTH_FAILED:
+            self._fail(call, AuthFailed(path=call.path, operation=call.operation))
+        else:
+            self._queue.append(call)
+
+    def abandon(self, call: Call) -> None:
+        """Nobody waits for `call` any more. If it was not sent yet it never will be; if it was, its reply
+        is read and dropped."""
+        call.abandoned = True
+        call.waiter = None
+        if call.xid == 0:
+            try:
+                self._queue.remove(call)
+            except ValueError:
+                pass  # it is finished
+
+    def add_auth(self, scheme: str, auth: bytes, call: Call | None) -> None:
+        """Adds credentials to this and every later connection; `call` learns the server's opinion."""
+        credential = Credential(scheme, auth, call)
+        self._credentials.append(credential)
+        if self._phase is _Phase.OPEN:
+            self._send_auth(credential)
+
+    def drop_auth(self, call: Call) -> None:
+        """Takes credentials back whose caller stopped waiting; a connection that has them keeps them."""
+        self._credentials = [c for c in self._credentials if c.call is not call]
+
+    # -- a connection -------------------------------------------------------------------------------
+
+    def attach(self, now: float) -> None:
+        """A connection is open: says hello."""
+        assert self._phase is _Phase.APART
+        self._phase = _Phase.HANDSHAKE
+        self._attached_at = now
+        self._frames = FrameBuffer(limits.REPLY_FRAME_BYTES_MAX)
+        timeout_ms = round(self.asked_timeout * 1000)
+        hello = ConnectRequest(0, self.last_zxid, timeout_ms, self.id, self.password, self.read_only)
+        self._outbox = [pack_frame(hello.encode())]
+
+    def detach(self) -> None:
+        """The connection is over: unanswered writes fail, unanswered reads wait for the next one."""
+        self._phase = _Phase.APART
+        self._outbox.clear()
+        self._auths.clear()
+        self._pinged_at = None
+        if self.state in (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY):
+            self.state = SessionState.SUSPENDED
+        pending, self._pending = self._pending, deque()
+        again: list[Call] = []
+        for call in pending:
+            size = len(call.body) + _REQUEST_HEADER.size
+            if size > limits.FRAME_BYTES_MAX:
+                self._fail(call, RequestTooLarge(size, path=call.path, operation=call.operation))
+            elif not call.repeatable:
+                self._fail(call, ConnectionLost(path=call.path, operation=call.operation))
+            elif not call.abandoned:
+                call.xid = 0
+                again.append(call)
+        self._queue.extendleft(reversed(again))
+
+    def outgoing(self, now: float) -> bytes:
+        """The next bytes to send, some `SEND_BYTES` at most; b"" if there is nothing."""
+        parts, self._outbox = self._outbox, []
+        if self._phase is _Phase.OPEN:
+            size = sum(map(len, parts))
+            while self._queue and size < SEND_BYTES:
+                call = self._queue.popleft()
+                call.xid = self._next_xid()
+                frame = self._request(call, now)
+                size += len(frame)
+                parts.append(frame)
+        return b"".join(parts)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Takes bytes off the connection. Raises `CoordError` when it cannot go on; then `detach`."""
+        self._received_at = now
+        self._frames.receive(data)
+        try:
+            for frame in self._frames.frames():
+                if self._phase is _Phase.OPEN:
+                    self._receive_reply(frame)
+                else:
+                    self._receive_hello(decode_connect_reply(frame), now)
+        except FrameTooLarge as error:
+            if self._pending:  # replies come in order, so this is whose reply it is; again would not help
+                self._fail(self._pending.popleft(), error)
+            raise
+
+    def tick(self, now: float) -> None:
+        """Pings when an acknowledgement is due; raises `ConnectionLost` when the server stays silent."""
+        if now < self.next_tick:
+            return
+        if self._pinged_at is not None:
+            raise ConnectionLost(f"the server was silent for {now - self._received_at:.1f} s")
+        self._pinged_at = now
+        self._outbox.append(pack_frame(_REQUEST_HEADER.pack(Xid.PING, Op.PING)))
+
+    def close(self) -> None:
+        """The client is closed: nothing is answered any more."""
+        self.detach()
+        self.state = SessionState.CLOSED
+        self._acknowledged_at = -inf
+
+    def take_calls(self) -> list[Call]:
+        """Every call that nobody has answered, taken out; for the shell that closes or fails them."""
+        calls = [*self._pending, *self._queue, *(c.call for c in self._credentials if c.call)]
+        self._pending.clear()
+        self._queue.clear()
+        for credential in self._credentials:
+            credential.call = None
+        return calls
+
+    # -- sending ------------------------------------------------------------------------------------
+
+    def _next_xid(self) -> int:
+        self._xid = self._xid + 1 if self._xid < XID_MAX else 1
+        return self._xid
+
+    def _request(self, call: Call, now: float) -> bytes:
+        call.sent_at = now
+        self._pending.append(call)
+        return pack_frame(_REQUEST_HEADER.pack(call.xid, call.op), call.body)
+
+    def _send_auth(self, credential: Credential) -> None:
+        packet = AuthPacket(0, credential.scheme, credential.auth)
+        self._outbox.append(pack_frame(_REQUEST_HEADER.pack(Xid.AUTH, Op.AUTH), packet.encode()))
+        self._auths.append(credential)
+
+    def _rearm(self, now: float) -> None:
+        for request in self.watches.rearming(self.last_zxid):
+            op = Op.SET_WATCHES2 if isinstance(request, SetWatches2Request) else Op.SET_WATCHES
+            call = Call(op, request.encode(), operation="setWatches")
+            call.abandoned = True
+            call.xid = Xid.SET_WATCHES
+            self._outbox.append(self._request(call, now))
+
+    # -- receiving ----------------------------------------------------------------------------------
+
+    def _receive_hello(self, reply: ConnectReply, now: float) -> None:
+        if reply.timeout_ms <= 0:
+            if self.id == 0:
+                raise ProtocolError("the server refused to open a session")
+            self._end()
+            raise SessionExpired
+        if self.id not in (0, reply.session_id):
+            self._end()  # some servers open another session in place of one they do not know
+            raise SessionExpired("the server answered with another session than the one asked for")
+        new = self.id == 0
+        self.generation += new
+        self.id, self.password = reply.session_id, reply.password or NO_PASSWORD
+        self.timeout = reply.timeout_ms / 1000
+        self._acknowledged_at = self._attached_at
+        self._phase = _Phase.OPEN
+        self.state = SessionState.CONNECTED_READ_ONLY if reply.read_only else SessionState.CONNECTED
+        for credential in self._credentials:
+            self._send_auth(credential)
+        self._rearm(now)
+        self._outcomes.append(Opened(new, self.watches.lasting()))
+
+    def _receive_reply(self, frame: bytes) -> None:
+        if len(frame) < REPLY_HEADER_BYTES:
+            raise ProtocolError(f"a reply of {len(frame)} bytes has no header")
+        xid, zxid, error = _REPLY_HEADER.unpack_from(frame)
+        if xid == Xid.NOTIFICATION:
+            self._receive_event(frame, zxid)
+            return
+        if zxid > self.last_zxid:
+            self.last_zxid = zxid
+        if xid == Xid.PING:
+            self._receive_pong()
+        elif xid == Xid.AUTH:
+            self._receive_auth(error)
+        else:
+            self._receive_answer(xid, zxid, error, frame)
+
+    def _receive_event(self, frame: bytes, zxid: int) -> None:
+        record = WatcherEvent.from_bytes(frame, REPLY_HEADER_BYTES)
+        try:
+            event = WatchEvent(EventType(record.type), record.path, zxid)
+        except ValueError:
+            return  # a kind of event from the future concerns no watch of ours
+        watchers = self.watches.fire(event)
+        if watchers:
+            self._outcomes.append(Fired(event, watchers))
+
+    def _receive_pong(self) -> None:
+        if self._pinged_at is not None:
+            self._acknowledged_at = max(self._acknowledged_at, self._pinged_at)
+            self._pinged_at = None
+
+    def _receive_auth(self, error: int) -> None:
+        if not self._auths:
+            raise ProtocolError("the server answered credentials that were not sent")
+        credential = self._auths.popleft()
+        if error:
+            self._refuse(f"the server refused the credentials of scheme {credential.scheme!r}")
+        call, credential.call = credential.call, None
+        if call is not None:
+            self._finish(call)
+
+    def _receive_answer(self, xid: int, zxid: int, error: int, frame: bytes) -> None:
+        if not self._pending or self._pending[0].xid != xid:
+            expected = self._pending[0].xid if self._pending else "none"
+            raise ProtocolError(f"a reply out of order: xid {xid}, expected {expected}")
+        call = self._pending.popleft()
+        if error == ErrorCode.SESSION_EXPIRED:
+            self._pending.appendleft(call)
+            self._end()
+            raise SessionExpired
+        if call.sent_at > self._acknowledged_at:
+            self._acknowledged_at = call.sent_at
+        call.zxid = zxid
+        if error:
+            call.error = error
+        else:
+            call.reply = frame
+        if call.watch is not None and not call.abandoned:
+            self._arm(call, error)
+        self._finish(call)
+
+    def _arm(self, call: Call, error: int) -> None:
+        assert call.watch is not None
+        kind, path, watcher = call.watch
+        if error == 0:
+            self.watches.add(kind, path, watcher)
+        elif error == ErrorCode.NO_NODE and call.op == Op.EXISTS:
+            self.watches.add(Kind.EXISTS, path, watcher)
+
+    # -- ends ---------------------------------------------------------------------------------------
+
+    def _finish(self, call: Call) -> None:
+        call.finished = True
+        if not call.abandoned:
+            self._outcomes.append(call)
+
+    def _fail(self, call: Call, error: CoordError) -> None:
+        call.error = error
+        self._finish(call)
+
+    def _end(self) -> None:
+        """The session is over; the next connection opens a new one."""
+        self.state = SessionState.EXPIRED
+        self.id, self.password = 0, NO_PASSWORD
+        self._acknowledged_at = -inf
+        calls = [*self._pending, *self._queue]
+        self._pending.clear()
+        self._queue.clear()
+        for call in calls:
+            self._fail(call, SessionExpired(path=call.path, operation=call.operation))
+        self._outcomes.append(Ended(self.watches.end_session()))
+
+    def _refuse(self, why: str) -> None:
+        """The credentials are refused: nothing works any more."""
+        self.state = SessionState.AUTH_FAILED
+        self._acknowledged_at = -inf
+        for call in self.take_calls():
+            self._fail(call, AuthFailed(why, path=call.path, operation=call.operation))
+        self._outcomes.append(Ended(self.watches.end_session()))
+        raise AuthFailed(why)

@@ -31,7 +31,6 @@ class Appender:
         self.durable = 0
         """offset up to which the file is durable"""
         self._first_zxid = first_zxid
-        self._after_zxid = after_zxid
         self._durable_zxid = after_zxid
         self._last_zxid = after_zxid
         self._pending = [pack_header(first_zxid, after_zxid)]
@@ -42,7 +41,7 @@ class Appender:
     @property
     def segment(self) -> Segment:
         """The part of the segment that is durable."""
-        return Segment(self.path, self._first_zxid, self._durable_zxid, self._after_zxid)
+        return Segment(self.path, self._first_zxid, self._durable_zxid)
 
     def append(self, first_zxid: int, last_zxid: int, payload: bytes) -> None:
         self._gather(pack_record(self._first_zxid, self._end, self.durable, first_zxid, last_zxid, payload))

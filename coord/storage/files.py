@@ -140,14 +140,11 @@ def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def remove_leftovers(directory: Path) -> list[Path]:
-    """Deletes the temporary files a crash left in `directory`; returns what it deleted.
-
-    To be called once, at start, by the holder of the directory's lock.
-    """
+    """Deletes the temporary files that a crash left in or below `directory`; returns what it deleted."""
     with naming(directory):
-        leftovers = sorted(directory.glob(f"*{TEMPORARY}"))
+        leftovers = sorted(directory.rglob(f"*{TEMPORARY}"))
         for path in leftovers:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return leftovers
 
 
@@ -155,8 +152,9 @@ def remove_leftovers(directory: Path) -> list[Path]:
 def lock_directory(directory: Path) -> Iterator[Path]:
     """Holds `directory`/lock for the length of the block; two servers must never share one data directory.
 
-    The kernel drops the lock when the process ends, however it ends. Creates the directory if need be.
-    Raises `DirectoryInUse`, naming the holder's process id, and `StorageFailed`.
+    The kernel drops the lock when the process ends, however it ends. Creates the directory if need be, and
+    removes the temporary files of a server that crashed. Raises `DirectoryInUse`, naming the holder's process
+    id, and `StorageFailed`.
     """
     make_directory(directory)
     path = directory / "lock"
@@ -165,6 +163,7 @@ def lock_directory(directory: Path) -> Iterator[Path]:
     try:
         with naming(path):
             _take(fd, directory)
+        remove_leftovers(directory)
         yield path
     finally:
         os.close(fd)

@@ -19,8 +19,6 @@ class Segment(NamedTuple):
     path: Path
     first_zxid: int
     last_zxid: int
-    after_zxid: int
-    """what the log (or the snapshot it began with) held before the segment's first record"""
 
 
 def follows(previous_zxid: int, first_zxid: int) -> bool:

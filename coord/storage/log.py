@@ -119,22 +119,20 @@ class Log:
         Raises `ValueError`, having lost nothing, if `after_zxid` is inside a record or before the log begins:
         then only a snapshot helps (see `clear`). A crash on the way leaves a longer log without gaps.
         """
+        self._check()
         if self.last_zxid <= after_zxid:
             return
         self.roll()
-        if not self._closed or self._closed[0].after_zxid > after_zxid:
-            begins = self._closed[0].after_zxid if self._closed else self.last_zxid
+        begins = read_header(self._closed[0].path) if self._closed else self.last_zxid
+        if begins > after_zxid:
             raise ValueError(f"the log begins after zxid {begins:#x}: it cannot go back to {after_zxid:#x}")
-        kept = len(list(takewhile(lambda segment: segment.after_zxid < after_zxid, self._closed)))
-        cut = self._closed[kept - 1] if kept else None
-        offset, last_zxid = find_end(cut, after_zxid) if cut else (0, self._closed[0].after_zxid)
+        kept = [segment for segment in self._closed if segment.first_zxid <= after_zxid]
+        offset, last_zxid = find_end(kept[-1], after_zxid) if kept else (0, begins)
         with self._poisoning():
-            self._delete_newest(len(self._closed) - kept)
-            if cut is not None and last_zxid == cut.after_zxid:
-                self._delete_newest(1)
-            elif cut is not None and last_zxid < cut.last_zxid:
-                _cut(cut.path, offset)
-                self._closed[-1] = cut._replace(last_zxid=last_zxid)
+            self._delete_newest(len(self._closed) - len(kept))
+            if kept and last_zxid < kept[-1].last_zxid:
+                _cut(kept[-1].path, offset)
+                self._closed[-1] = kept[-1]._replace(last_zxid=last_zxid)
         self.last_zxid = last_zxid
 
     def clear(self, after_zxid: int) -> None:
@@ -208,7 +206,7 @@ def _recover_newest(paths: list[Path]) -> tuple[list[Segment], str | None]:
         dropped = dropped or found.dropped
         if found.segment is not None:
             _cut(paths[-1], found.end)
-            return [*_older_segments(paths, found.segment), found.segment], dropped
+            return [*_older_segments(paths), found.segment], dropped
         path = paths.pop()
         path.unlink()
         fsync_directory(path.parent)
@@ -216,12 +214,12 @@ def _recover_newest(paths: list[Path]) -> tuple[list[Segment], str | None]:
     return [], dropped
 
 
-def _older_segments(paths: list[Path], newest: Segment) -> list[Segment]:
+def _older_segments(paths: list[Path]) -> list[Segment]:
     """All but the newest, by their names and headers alone: where one ends, the next one says."""
-    after = [*(read_header(path) for path in paths[:-1]), newest.after_zxid]
+    ends = [read_header(path) for path in paths[1:]]
     return [
-        Segment(path, first_zxid_of(path), last_zxid=after[index + 1], after_zxid=after[index])
-        for index, path in enumerate(paths[:-1])
+        Segment(path, first_zxid_of(path), last_zxid)
+        for path, last_zxid in zip(paths[:-1], ends, strict=True)
     ]
 
 

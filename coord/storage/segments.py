@@ -2,7 +2,7 @@
 
 Owns the format. Never writes. A segment is the file `log.<first zxid, 16 hex digits>`::
 
-    file header   magic 8, version u16, after_zxid u64, crc32                        (big-endian throughout)
+    file header   magic 8, version u16, first zxid u64, after_zxid u64, crc32        (big-endian throughout)
     record        marker 4, crc32, payload length u32, first zxid u64, last zxid u64, synced u64, payload
     ...
     zeros         room the writer made in advance; they end the segment
@@ -38,7 +38,7 @@ MAGIC = b"coordlog"
 VERSION = 1
 MARKER = b"\xc7\x0d\xb3\x9e"
 
-_HEADER = Struct(">8sHQ")
+_HEADER = Struct(">8sHQQ")
 _CRC = Struct(">I")
 _PLACE = Struct(">QQ")
 _FIELDS = Struct(">IQQQ")
@@ -88,8 +88,8 @@ def first_zxid_of(path: Path) -> int:
 
 
 def pack_header(first_zxid: int, after_zxid: int) -> bytes:
-    head = _HEADER.pack(MAGIC, VERSION, after_zxid)
-    return head + _CRC.pack(crc32(head, _place(first_zxid, 0)))
+    head = _HEADER.pack(MAGIC, VERSION, first_zxid, after_zxid)
+    return head + _CRC.pack(crc32(head))
 
 
 def pack_record(
@@ -183,7 +183,7 @@ def recover(path: Path, sealed: bool) -> Recovered:
         if after_zxid is None or not _all_zero(file, end, size):
             _refuse_if_durable(file, size, path, end, sealed)
             dropped = f"{path}: dropped {size - end} bytes from byte {end} on, the torn end of a write"
-    segment = Segment(path, first_zxid, last_zxid, after_zxid or 0) if any_record else None
+    segment = Segment(path, first_zxid, last_zxid) if any_record else None
     return Recovered(segment, end, dropped)
 
 
@@ -192,8 +192,8 @@ def find_end(segment: Segment, after_zxid: int) -> tuple[int, int]:
 
     Raises `ValueError` if `after_zxid` is inside a record, since half a record cannot be kept.
     """
-    offset, last_zxid = HEADER_BYTES, segment.after_zxid
-    for record in _whole_segment(segment, segment.after_zxid, None):
+    offset, last_zxid = HEADER_BYTES, read_header(segment.path)
+    for record in _whole_segment(segment, last_zxid, None):
         if record.last_zxid > after_zxid:
             if record.first_zxid <= after_zxid:
                 raise ValueError(f"zxid {after_zxid:#x} is inside a record, not at its end")
@@ -226,11 +226,13 @@ def _walk(file: BinaryIO, size: int, path: Path, after_zxid: int) -> Generator[F
 def _header(file: BinaryIO, path: Path) -> int | None:
     file.seek(0)
     head, crc = file.read(_HEADER.size), file.read(_CRC.size)
-    if len(crc) < _CRC.size or _CRC.unpack(crc)[0] != crc32(head, _place(first_zxid_of(path), 0)):
+    if crc != _CRC.pack(crc32(head)):
         return None
-    magic, version, after_zxid = _HEADER.unpack(head)
+    magic, version, first_zxid, after_zxid = _HEADER.unpack(head)
     if magic != MAGIC or version != VERSION:
         raise StorageDamaged(path, 0, f"its format is {magic!r} version {version}; this is version {VERSION}")
+    if first_zxid != first_zxid_of(path):
+        raise StorageDamaged(path, 0, f"it is the segment that begins with zxid {first_zxid:#x}")
     return int(after_zxid)
 
 

@@ -14,7 +14,7 @@ cannot tear a snapshot that counts (ZOOKEEPER-2872). What chunks and digest mean
 Synopsis::
 
     save(directory, machine.zxid, machine.digest, machine.snapshot())
-    zxid, digest, chunks = load(verified(directory)[0].path)
+    zxid, digest, chunks = load(newest(directory).path)
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ from struct import Struct
 from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
-from coord.storage.files import StorageDamaged, StorageFailed, fsync_directory, naming, replace_durably
+from coord.storage.files import (
+    StorageDamaged,
+    StorageFailed,
+    fsync_directory,
+    make_directory,
+    naming,
+    replace_durably,
+)
 
 MAGIC = b"coordsna"
 VERSION = 1
@@ -50,11 +57,12 @@ class Snapshot(NamedTuple):
 
 
 def save(directory: Path, zxid: int, digest: int, chunks: Iterable[bytes]) -> Path:
-    """Writes a snapshot; durable, and visible, when it returns.
+    """Writes a snapshot; durable, and visible, when it returns. Creates the directory if need be.
 
     `digest` is a signed integer of 128 bits, `chunks` non-empty bytes of less than 4 GiB each. Raises
     `StorageFailed`; an error of `chunks` passes through; neither leaves a file behind.
     """
+    make_directory(directory)
     path = directory / f"snapshot.{zxid:016x}"
     replace_durably(path, _parts(zxid, digest, chunks))
     return path
@@ -132,6 +140,11 @@ def _chunks(path: Path, crc: int, end: int) -> Iterator[bytes]:
 def verified(directory: Path) -> list[Snapshot]:
     """The snapshots that can be restored, newest first. Reads all of every one; a damaged one is left out."""
     return list(_verified(directory))
+
+
+def newest(directory: Path) -> Snapshot | None:
+    """The first of `verified`, without reading the others."""
+    return next(_verified(directory), None)
 
 
 def _verified(directory: Path) -> Iterator[Snapshot]:

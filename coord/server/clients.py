@@ -197,12 +197,12 @@ class ClientSockets:
         self._accepting = False
 
     def change_interest(self, sock: socket.socket, client: ClientSocket, old: int, new: int) -> None:
-        if not old:
-            self._selector.register(sock, new, client)
-        elif not new:
-            self._selector.unregister(sock)
-        else:
+        if old and new:
             self._selector.modify(sock, new, client)
+        elif new:
+            self._selector.register(sock, new, client)
+        elif old:
+            self._selector.unregister(sock)
 
     def _close(self) -> None:
         for connection in list(self._shell.replica.connections):

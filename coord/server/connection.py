@@ -182,11 +182,11 @@ class Connection:
         elif first in (b"GET ", b"POST", b"HEAD", b"PUT "):
             self.close("this is an HTTP request; the client port speaks ZooKeeper's protocol only")
         else:
-            for frame in self._frames.frames():
+            frame = self._frames.take()
+            if frame is not None:
                 request, self._sends_read_only = decode_connect_request(frame)
                 self.phase = Phase.OPENING
                 self.replica.connect(self, request)
-                break
 
     def _requests(self) -> None:
         for frame in self._frames.frames():

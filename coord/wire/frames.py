@@ -7,7 +7,7 @@ next frame's beginning cannot be found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from coord.errors import ProtocolError
 from coord.wire.jute import INT
@@ -45,7 +45,14 @@ class FrameBuffer:
     def receive(self, data: bytes) -> None:
         self._data = self._data + data if self._data else data
 
-    def frames(self) -> Iterator[bytes]:
+    def take(self) -> bytes | None:
+        """The first whole frame, consumed; None if there is none yet. Raises as `frames`."""
+        frames = self.frames()
+        frame = next(frames, None)
+        frames.close()
+        return frame
+
+    def frames(self) -> Generator[bytes, None, None]:
         """Every whole frame received; consumes each as it yields it.
 
         Raises `FrameTooLarge` at the first bad length, after having yielded the frames before it.

@@ -184,7 +184,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 _VALID_ID: dict[str, Callable[[str], bool]] = {
     "world": lambda name: name == "anyone",
-    "digest": lambda name: name.count(":") == 1,
+    "digest": lambda name: name.count(":") == 1 and not name.endswith(":"),
     "ip": lambda name: _network(name) is not None,
     "x509": lambda name: name != "",
 }

@@ -44,7 +44,7 @@ _PLAIN: dict[int, Kind] = {
     CreateMode.EPHEMERAL_SEQUENTIAL: Kind(ephemeral=True, sequential=True),
     CreateMode.CONTAINER: Kind(),
 }
-_CONTAINER: dict[int, Kind] = {CreateMode.CONTAINER: Kind()}
+_CONTAINER: dict[int, Kind] = {flags: Kind(sequential=kind.sequential) for flags, kind in _PLAIN.items()}
 _TTL: dict[int, Kind] = {
     CreateMode.PERSISTENT_WITH_TTL: Kind(),
     CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL: Kind(sequential=True),

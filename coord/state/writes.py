@@ -27,6 +27,7 @@ from coord.wire.quick import unpack_path_version, unpack_set_data
 from coord.wire.records import (
     MULTI_WRITE_OPS,
     CheckVersionRequest,
+    CreateMode,
     CreateRequest,
     CreateTTLRequest,
     DeleteRequest,
@@ -146,12 +147,17 @@ def multi(tree: Tree, txn: Txn, body: bytes) -> bytes:
 
 
 def _part_create(tree: Tree, txn: Txn, _op: int, request: CreateRequest) -> Result:
-    """create2 is answered like create, without the Stat: so does ZooKeeper 3.8, and so clients expect."""
+    """Here the flags decide what is made, and the reply has a Stat only for a container.
+
+    So does ZooKeeper, which reads create, create2 and createContainer alike inside a multi.
+    """
+    if request.flags == CreateMode.CONTAINER:
+        return _part_with_stat(tree, txn, Op.CREATE_CONTAINER, request)
     path, _ = create_requested(tree, txn, Op.CREATE, request)
     return Op.CREATE, 0, pack_ustring(path)
 
 
-def _part_create_special(tree: Tree, txn: Txn, op: int, request: CreateRequest | CreateTTLRequest) -> Result:
+def _part_with_stat(tree: Tree, txn: Txn, op: int, request: CreateRequest | CreateTTLRequest) -> Result:
     path, node = create_requested(tree, txn, op, request)
     return Op.CREATE2, 0, pack_ustring(path) + node.pack_stat()
 
@@ -173,8 +179,8 @@ def _part_check(tree: Tree, txn: Txn, op: int, request: CheckVersionRequest) -> 
 _PART: dict[int, Callable[[Tree, Txn, int, Any], Result]] = {
     Op.CREATE: _part_create,
     Op.CREATE2: _part_create,
-    Op.CREATE_CONTAINER: _part_create_special,
-    Op.CREATE_TTL: _part_create_special,
+    Op.CREATE_CONTAINER: _part_create,
+    Op.CREATE_TTL: _part_with_stat,
     Op.DELETE: _part_delete,
     Op.SET_DATA: _part_set_data,
     Op.CHECK: _part_check,

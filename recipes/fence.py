@@ -1,0 +1,71 @@
+"""Transactions that happen only while a grant is held.
+
+Owns one rule: the first operation of the transaction is a check of the znode that proves the grant, and when
+that check is what failed, the error is the grant's own. A late write of somebody who lost the grant, delayed
+however long in whatever queue, is then refused by the server itself.
+
+Synopsis::
+
+    async with grant.transaction() as transaction:
+        transaction.set("/jobs/last", b"done")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from coord import BadVersion, NoNode, RequestFailed, Stat, Transaction
+from recipes.errors import GrantLost
+
+
+class FencedTransaction:
+    """A `coord` transaction preloaded with a check; `results` are those of the operations added to it."""
+
+    def __init__(
+        self, transaction: Transaction, path: str, version: int, lost: Callable[[str], GrantLost]
+    ) -> None:
+        """`lost` makes the error to raise from the reason in words."""
+        self._transaction = transaction
+        self._lost = lost
+        self.results: list[str | Stat | None] = []
+        transaction.check(path, version)
+
+    def check(self, path: str, version: int) -> None:
+        self._transaction.check(path, version)
+
+    def create(self, path: str, data: bytes | None = b"", **options: Any) -> None:
+        """As `Transaction.create`."""
+        self._transaction.create(path, data, **options)
+
+    def set(self, path: str, data: bytes | None, *, version: int = -1) -> None:
+        self._transaction.set(path, data, version=version)
+
+    def delete(self, path: str, *, version: int = -1) -> None:
+        self._transaction.delete(path, version=version)
+
+    async def commit(self) -> list[str | Stat | None]:
+        """Do all or nothing; raises the grant's own error if the grant is gone, else the culprit's."""
+        try:
+            results = await self._transaction.commit()
+        except (NoNode, BadVersion) as error:
+            if _fence_failed(error):
+                raise self._lost("the server refused a write of a grant that is gone") from error
+            raise
+        self.results = results[1:]
+        return self.results
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.commit()
+
+
+def _fence_failed(error: RequestFailed) -> bool:
+    """Was it the first operation that failed? (The server marks the others as rolled back.)"""
+    return bool(error.results) and isinstance(error.results[0], (NoNode, BadVersion))

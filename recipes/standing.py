@@ -1,0 +1,194 @@
+"""Standing in a line of sequential znodes until the front is reached: the walk behind locks and elections.
+
+Owns one contender's way from "wants it" to "is first". The order itself is `line`'s, what being first means
+is its callers'.
+
+Rules that hold here:
+
+- A contender watches its nearest predecessor and nothing else: one that leaves wakes one. The
+  watch is set by reading the predecessor's data: asking whether it exists would leave a watch behind when it
+  does not.
+- Every znode has a guid of its own. A create whose reply was lost is searched by guid, and believed only if
+  the znode is owned by the session we have *now*; a stray of an older one goes to the janitor.
+- Being first counts only once the owner of our znode was checked after we found ourselves first.
+- Leaving early, for whatever reason, hands (path, guid) to the client's janitor: a cancelled contender waits
+  for nothing and leaves nothing behind.
+- A session that expired means a new znode, at the back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import trio
+
+from coord import ACL, Client, ConnectionLost, NoNode, SessionExpired, Watch
+from recipes.errors import LayoutConflict
+from recipes.grant import Standing
+from recipes.line import Kind, Layout, Place, ahead_of, foreign_to, in_order, places
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One of those in line. `order` 0 is the first."""
+
+    order: int
+    path: str
+    data: bytes
+    session_id: int
+    czxid: int
+    mine: bool
+    kind: Kind
+
+
+class Line:
+    """The contenders below one path, as seen by one client."""
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        layout: Layout,
+        *,
+        strict: bool = False,
+        acl: Sequence[ACL] | None = None,
+    ) -> None:
+        self._client = client
+        self.path = path.rstrip("/")
+        self._layout = layout
+        self._strict = strict
+        self._acl = acl
+
+    async def reach_front(self, data: bytes, *, wait: bool = True) -> Standing:
+        """Take a place and wait until it is the first; with `wait` False raise `trio.WouldBlock` instead.
+
+        Raises `LayoutConflict` on a strict line. Connections that come and go are lived through.
+        """
+        if not wait and await self._places():
+            raise trio.WouldBlock  # looked before creating anything: trying often must cost little
+        while True:
+            guid, standing = uuid4(), None
+            try:
+                standing = await self._enter(guid, data)
+                if standing is not None and await self._reached(standing, wait=wait):
+                    return standing
+            except SessionExpired:
+                continue  # and our znode with it
+            except BaseException:
+                self._withdraw(guid, standing)
+                raise
+            self._withdraw(guid, standing)
+
+    async def contenders(self) -> list[Contender]:
+        """Everybody in line, the first first."""
+        found: list[Contender] = []
+        for place in in_order(await self._places()):
+            contender = await self._look_at(place, len(found))
+            if contender is not None:
+                found.append(contender)
+        return found
+
+    async def first(self, watch: Watch | None = None) -> Contender | None:
+        """Who is first in line; `watch` then tells when that may have changed."""
+        while True:
+            for place in in_order(await self._places()):
+                contender = await self._look_at(place, 0, watch)
+                if contender is not None:
+                    return contender
+            if not await self._places(watch):
+                return None
+
+    async def _look_at(self, place: Place, order: int, watch: Watch | None = None) -> Contender | None:
+        path = f"{self.path}/{place.name}"
+        try:
+            data, stat = await self._client.get(path, watch=watch)
+        except NoNode:
+            return None
+        owner = stat.ephemeral_owner
+        mine = owner == self._client.session.id
+        return Contender(order, path, data, owner, stat.czxid, mine, place.kind)
+
+    async def _places(self, watch: Watch | None = None) -> list[Place]:
+        try:
+            line = places(await self._client.children(self.path or "/", watch=watch))
+        except NoNode:
+            if watch is None or await self._client.exists(self.path, watch=watch) is None:
+                return []
+            return await self._places(watch)
+        if self._strict and (strangers := foreign_to(self._layout, line)):
+            raise LayoutConflict(f"{strangers[0].name} is not of layout {self._layout.name}", path=self.path)
+        return line
+
+    async def _enter(self, guid: UUID, data: bytes) -> Standing | None:
+        """Create our znode; None if it is unknown how that ended, and the znode is not to be found."""
+        prefix = f"{self.path}/{self._layout.prefix(guid)}"
+        while True:
+            try:
+                path, stat = await self._client.create_with_stat(
+                    prefix, data, acl=self._acl, ephemeral=True, sequential=True
+                )
+                return Standing(path, stat.czxid, stat.ephemeral_owner)
+            except NoNode:
+                # Here and not before the loop: an empty container may be deleted at any time.
+                await self._make_parent()
+            except ConnectionLost:
+                return await self._find(guid)
+
+    async def _make_parent(self) -> None:
+        try:
+            await self._client.ensure_path(self.path)
+        except ConnectionLost:
+            pass  # the create that follows tells
+
+    async def _find(self, guid: UUID) -> Standing | None:
+        """Look for the znode of a create whose reply was lost."""
+        try:
+            names = await self._client.children(self.path or "/", linearizable=True)
+        except NoNode:
+            return None
+        for name in names:
+            if self._layout.guid(guid) not in name:
+                continue
+            path = f"{self.path}/{name}"
+            stat = await self._client.exists(path)
+            if stat is not None and stat.ephemeral_owner == self._client.session.id:
+                return Standing(path, stat.czxid, stat.ephemeral_owner)
+        return None  # what was found belongs to a session that is over: the caller withdraws it
+
+    async def _reached(self, standing: Standing, *, wait: bool) -> bool:
+        """Wait until nobody is ahead; False if our znode is no longer there, or no longer ours."""
+        while True:
+            line = await self._places()
+            mine = next((place for place in line if place.name == standing.name), None)
+            if mine is None:
+                return False
+            if not await self._waited(standing, mine, line, wait=wait):
+                stat = await self._client.exists(standing.path, linearizable=True)
+                return stat is not None and (
+                    stat.ephemeral_owner == standing.session_id == self._client.session.id
+                )
+
+    async def _waited(self, standing: Standing, mine: Place, line: list[Place], *, wait: bool) -> bool:
+        """Wait for a change at the nearest predecessor; False, at once, if there is none."""
+        for other in ahead_of(mine, line):
+            with self._client.watch() as watch:
+                try:
+                    _, stat = await self._client.get(f"{self.path}/{other.name}", watch=watch)
+                except NoNode:
+                    return True  # gone since we listed: list again
+                if other.sequence == mine.sequence and stat.czxid > standing.czxid:
+                    continue  # bears our number but is younger
+                if not wait:
+                    raise trio.WouldBlock
+                await watch.wait()
+                return True
+        return False
+
+    def _withdraw(self, guid: UUID, standing: Standing | None) -> None:
+        """Have our znode deleted, whether or not we ever learnt its name. Waits for nothing."""
+        if standing is not None:
+            self._client.janitor.delete(standing.path)
+        else:
+            self._client.janitor.delete_matching(self.path or "/", self._layout.guid(guid))

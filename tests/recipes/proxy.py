@@ -1,0 +1,131 @@
+"""A proxy between a client and its server that loses what it is told to lose.
+
+Synopsis::
+
+    async with open_proxy(hosts) as proxy:
+        async with coord.connect(proxy.hosts) as zk:
+            proxy.swallow_reply(
+                Op.CREATE2
+            )  # the request arrives; the reply is lost, and the connection with it
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+
+@dataclass(eq=False)
+class _Connection:
+    client: trio.SocketStream
+    server: trio.SocketStream
+    doomed_xid: int | None = None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+class Proxy:
+    """`hosts` is where to connect to."""
+
+    def __init__(self, target: str, nursery: trio.Nursery) -> None:
+        address, slash, chroot = target.partition("/")
+        host, _, port = address.rpartition(":")
+        self._target = host, int(port)
+        self._chroot = slash + chroot
+        self._nursery = nursery
+        self._connections: set[_Connection] = set()
+        self._doomed_op: int | None = None
+        self._hold = False
+        self._open = trio.Event()
+        self._open.set()
+        self.hosts = ""
+        self.lost = trio.Event()
+        """set once a reply was swallowed, until the next order to do so"""
+        self.requests: list[int] = []
+        """the opcode of every request that passed"""
+
+    def swallow_reply(self, op: int, *, then_closed: bool = False) -> None:
+        """Lose the reply to the next request `op`, and its connection; `then_closed` refuses new ones, too."""
+        self._doomed_op = op
+        self._hold = then_closed
+        self.lost = trio.Event()
+
+    def close(self) -> None:
+        """Cut every connection, and let no new one through until `reopen`."""
+        self._open = trio.Event()
+        self.cut()
+
+    def reopen(self) -> None:
+        self._open.set()
+
+    def cut(self) -> None:
+        for connection in list(self._connections):
+            connection.scope.cancel()
+
+    async def serve(self, task_status: trio.TaskStatus[None]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.hosts = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}{self._chroot}"
+        task_status.started()
+        await trio.serve_listeners(self._carry, listeners)
+
+    async def _carry(self, client: trio.SocketStream) -> None:
+        await self._open.wait()
+        try:
+            server = await trio.open_tcp_stream(*self._target)
+        except OSError:
+            await client.aclose()
+            return
+        connection = _Connection(client, server)
+        self._connections.add(connection)
+        try:
+            async with server, client:
+                with connection.scope:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._pump, connection, client, server, self._sent)
+                        nursery.start_soon(self._pump, connection, server, client, self._answered)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._connections.discard(connection)
+
+    async def _pump(self, connection, source, sink, look) -> None:  # type: ignore[no-untyped-def]  # two of a kind
+        """Pass whole frames on, for as long as `look` lets them."""
+        buffer, hello = b"", True
+        async for data in source:
+            buffer += data
+            while len(buffer) >= 4 and len(buffer) >= 4 + (size := struct.unpack_from(">i", buffer)[0]):
+                frame, buffer = buffer[: 4 + size], buffer[4 + size :]
+                if not hello and not look(connection, frame[4:]):
+                    return
+                hello = False
+                await sink.send_all(frame)
+        connection.scope.cancel()
+
+    def _sent(self, connection: _Connection, frame: bytes) -> bool:
+        xid, op = struct.unpack_from(">ii", frame)
+        self.requests.append(op)
+        if op == self._doomed_op:
+            self._doomed_op, connection.doomed_xid = None, xid
+        return True
+
+    def _answered(self, connection: _Connection, frame: bytes) -> bool:
+        (xid,) = struct.unpack_from(">i", frame)
+        if xid != connection.doomed_xid:
+            return True
+        if self._hold:
+            self._open = trio.Event()
+        self.lost.set()
+        connection.scope.cancel()
+        return False
+
+
+@asynccontextmanager
+async def open_proxy(target: str) -> AsyncIterator[Proxy]:
+    async with trio.open_nursery() as nursery:
+        proxy = Proxy(target, nursery)
+        await nursery.start(proxy.serve)
+        yield proxy
+        nursery.cancel_scope.cancel()

@@ -270,13 +270,6 @@ def test_a_chroot(connect: Connect, zk: KazooClient, root: str) -> None:
     assert (event.type, event.path) == (EventType.CHANGED, "/a")
 
 
-@pytest.mark.filterwarnings("ignore:No chroot path exists")
-def test_a_chroot_that_does_not_exist_yet(connect: Connect, zk: KazooClient, root: str) -> None:
-    inside = connect(chroot=f"{root}/not/yet")
-    inside.ensure_path("/")
-    assert zk.exists(f"{root}/not/yet") is not None
-
-
 def test_read_only_clients_are_welcome(connect: Connect, root: str) -> None:
     client = connect(read_only=True)
     assert client.state == KazooState.CONNECTED

@@ -29,7 +29,7 @@ from coord.config.keys import NoteSink, read_settings
 from coord.config.values import Member
 from coord.errors import ConfigError
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("coord.config")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,234 @@
+"""The command line against a server of our own: what it prints, and the exit code it ends with."""
+
+from __future__ import annotations
+
+import queue
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import trio
+
+from coord.__main__ import main
+from coord.testing import embedded_server
+
+Coord = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Where a server listens that runs in a thread of its own, since each command is a `trio.run`."""
+    started: queue.Queue[tuple[str, Callable[[], object]]] = queue.Queue()
+
+    async def serve() -> None:
+        async with embedded_server() as running:
+            token, end = trio.lowlevel.current_trio_token(), trio.Event()
+            started.put((running.connect_string, lambda: token.run_sync_soon(end.set)))
+            await end.wait()
+
+    thread = threading.Thread(target=trio.run, args=(serve,))
+    thread.start()
+    address, stop = started.get(timeout=10)
+    yield address
+    stop()
+    thread.join()
+
+
+class Ran:
+    """What a command did."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(server: str, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Ran]:
+    def run(line: str) -> Ran:
+        code = main(["--server", server, *shlex.split(line)])
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def ok(run: Callable[[str], Ran]) -> Coord:
+    """Runs a command that must succeed; returns what it printed."""
+
+    def run_well(line: str) -> str:
+        ran = run(line)
+        assert (ran.code, ran.err) == (0, "")
+        return ran.out
+
+    return run_well
+
+
+@pytest.fixture
+def refused(run: Callable[[str], Ran]) -> Callable[[str], tuple[int, str]]:
+    """Runs a command that must fail; returns the exit code and its one line."""
+
+    def run_badly(line: str) -> tuple[int, str]:
+        ran = run(line)
+        assert ran.out == ""
+        assert re.fullmatch(r"coord: [^\n]+\n", ran.err)
+        return ran.code, ran.err.removeprefix("coord: ").rstrip()
+
+    return run_badly
+
+
+def test_the_first_steps_of_everybody(ok: Coord) -> None:
+    assert ok('create /znode_test "this is the data of the znode_test"') == "/znode_test\n"
+    assert ok("get /znode_test") == "this is the data of the znode_test\n"
+    assert ok('create /znode_test/child_1 "this is the data of chid_1"') == "/znode_test/child_1\n"
+    assert ok("ls /znode_test") == "[child_1]\n"
+    assert ok("delete /znode_test/child_1") == ""
+    assert ok("getAcl /znode_test") == "'world,'anyone\n: cdrwa\n"
+
+
+def test_create_has_zkclis_flags(ok: Coord) -> None:
+    ok("create /flags")
+    assert ok("create -s /flags/n- x") == "/flags/n-0000000000\n"
+    assert ok("create -e /flags/gone") == "/flags/gone\n"
+    assert ok("create -s -e /flags/n-") == "/flags/n-0000000002\n"
+    assert ok("create -c /flags/container") == "/flags/container\n"
+    assert ok("create -t 600000 /flags/ttl data world:anyone:r") == "/flags/ttl\n"
+    assert ok("getAcl /flags/ttl") == "'world,'anyone\n: r\n"
+    assert ok("ls /flags") == "[container, n-0000000000, ttl]\n"
+
+
+def test_stat_goes_with_most_commands(ok: Coord) -> None:
+    ok("create /stat abc")
+    stat = ok("stat /stat")
+    assert stat.count("\n") == 11
+    assert "dataVersion = 0\naclVersion = 0\nephemeralOwner = 0x0\ndataLength = 3\n" in stat
+    assert ok("get -s /stat") == "abc\n" + stat
+    assert ok("ls -s /stat") == "[]\n" + stat
+    assert ok("getAcl -s /stat") == "'world,'anyone\n: cdrwa\n" + stat
+    assert "dataVersion = 1\n" in ok("set -s -v 0 /stat abcd")
+    assert "aclVersion = 1\n" in ok("setAcl -s -v 0 /stat world:anyone:rw")
+    assert ok("set -v -1 /stat ''") == ""
+
+
+def test_recursion(ok: Coord) -> None:
+    for path in ("/tree", "/tree/b", "/tree/a", "/tree/a/x"):
+        ok(f"create {path}")
+    assert ok("ls -R /tree") == "/tree\n/tree/a\n/tree/a/x\n/tree/b\n"
+    assert ok("getAllChildrenNumber /tree") == "3\n"
+    ok("setAcl -R /tree world:anyone:cdr")
+    assert ok("getAcl /tree/a/x") == "'world,'anyone\n: cdr\n"
+    assert ok("deleteall /tree") == ""
+    assert "tree" not in ok("ls /")
+
+
+def test_bytes_that_are_no_text_come_out_as_they_are(server: str) -> None:
+    command = [sys.executable, "-m", "coord", "--server", server]
+    subprocess.run([*command, "create", "/bytes", b"\xff\xfe"], check=True, stdout=subprocess.DEVNULL)
+    assert (
+        subprocess.run([*command, "get", "/bytes"], check=True, capture_output=True).stdout == b"\xff\xfe\n"
+    )
+
+
+def test_the_rest(ok: Coord) -> None:
+    assert ok("sync /") == "Sync is OK\n"
+    who = ok("--auth digest:ann:secret whoami").splitlines()
+    assert who[:2] == ["Auth scheme: User", "ip: 127.0.0.1"]
+    assert who[2].startswith("digest: ann")
+    assert re.fullmatch(r"coord \d+\.\d+\.\d+\n", ok("version"))
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("get /missing", 1, "get /missing: there is no such znode"),
+        ("stat /missing", 1, "stat /missing: there is no such znode"),
+        ("create /zookeeper/quota", 1, "create /zookeeper/quota: the znode exists already"),
+        ("delete -v 7 /refused", 1, "delete /refused: the znode has another version"),
+        ("deleteall /missing", 1, "there is no such znode"),
+        ("get", 2, "Missing argument 'PATH'. (see coord get --help)"),
+        ("get /a /b", 2, "Got unexpected extra argument (/b) (see coord get --help)"),
+        ("frobnicate", 2, "No such command 'frobnicate'. (see coord --help)"),
+        ("get no/slash", 2, "it must begin with a slash"),
+        ("create -c -e /a", 2, "-c cannot be combined with -s or -e"),
+        ("create -t 5 -e /a", 2, "-t cannot be combined with -e or -c"),
+        ("setAcl /a world:r", 2, "expected scheme:id:perms"),
+        ("--timeout 0 get /a", 2, "--timeout"),
+        ("--server a:b get /a", 2, "not host:port"),
+        ("--auth hunter2 get /a", 2, "expected scheme:credentials"),
+        ("--auth nope:x get /", 4, "the server refused the credentials"),
+        ("get /locked", 4, "get /locked: the znode's ACL does not allow it"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(
+    ok: Coord, refused: Callable[[str], tuple[int, str]], line: str, code: int, message: str
+) -> None:
+    if "/locked" in line:
+        ok("create /locked x ip:192.0.2.1:cdrwa")
+    if "/refused" in line:
+        ok("create /refused")
+    got, text = refused(line)
+    assert got == code
+    assert message in text
+    assert "hunter2" not in text
+
+
+def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--server", "127.0.0.1:1", "--timeout", "0.2", "get", "/"]) == 3
+    assert capsys.readouterr().err.startswith("coord: no answer from 127.0.0.1:1 within 0.2 s")
+
+
+def test_the_servers_may_come_from_the_environment(
+    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COORD_SERVER", server)
+    assert main(["sync", "/"]) == 0
+    assert capsys.readouterr().out == "Sync is OK\n"
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for word in (
+        "serve",
+        "demo",
+        "create",
+        "getAcl",
+        "Examples:",
+        "coord serve zoo.cfg",
+        "Exit codes:",
+        "zkCli",
+    ):
+        assert word in text
+    assert main(["create", "--help"]) == 0
+    assert "when the command ends" in " ".join(capsys.readouterr().out.split())
+
+
+def test_as_a_process_it_ends_without_a_traceback(server: str) -> None:
+    command = [sys.executable, "-m", "coord", "--server", server, "get", "/missing"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == "coord: get /missing: there is no such znode\n"
+
+
+# -- without click ------------------------------------------------------------------------------------
+
+
+def test_without_click_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "click", None)
+    assert main(["get", "/a"]) == 2
+    assert "pip install 'coord[cli]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["serve"])
+def test_serve_and_demo_need_no_extra(program: str) -> None:
+    code = (
+        "import sys; sys.modules['click'] = sys.modules['rich'] = None\n"
+        f"from coord.__main__ import main; sys.exit(main(['{program}', '--help']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert f"coord {program}" in ran.stdout

@@ -269,7 +269,7 @@ class Connection:
             return self._set_watches(op, body)
         if op == Op.AUTH:
             packet = AuthPacket.from_bytes(body)
-            if packet.scheme not in ("digest", "ip"):
+            if packet.scheme != "ip" and (packet.scheme != "digest" or packet.auth is None):
                 raise Refused(ErrorCode.AUTH_FAILED)
             return b""
         raise Refused(ErrorCode.UNIMPLEMENTED)

@@ -51,6 +51,8 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """End it, as SIGTERM does: connections are closed, sessions stay in the log."""
+        if self.server is None:
+            return
         self._scope.cancel()
         await self._stopped.wait()
 
@@ -85,10 +87,13 @@ async def embedded_server(
         "four_letter_whitelist": frozenset({"*"}),
     }
     config = Config(**(options | settings))
-    async with trio.open_nursery() as nursery:
-        server = EmbeddedServer(config, nursery)
+    nurseries = trio.open_nursery()
+    server = EmbeddedServer(config, await nurseries.__aenter__())
+    try:
         await server.start()
-        try:
-            yield server
-        finally:
-            nursery.cancel_scope.cancel()
+        yield server
+    finally:
+        with trio.CancelScope(shield=True):
+            await server.stop()
+        # The server has ended, and the block's own exception is not the nursery's: it leaves as it is.
+        await nurseries.__aexit__(None, None, None)

@@ -98,7 +98,7 @@ class Replica:
             (batch, [None] * len(batch)) for batch in history
         )
         self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
-        self._entries_since_roll = 0
+        self._entries_since_roll = sum(len(batch) for batch, _ in self._unapplied)
         self._digests_wanted: deque[int] = deque()
         self.digests: deque[tuple[int, int]] = deque()
         """(zxid, digest of the live state there) at the end of each log segment: a snapshot is due"""

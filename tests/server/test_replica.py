@@ -1,0 +1,350 @@
+"""The way of a write, the order of replies, the life of sessions: the server's core without its shell."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coord.errors import ErrorCode
+from coord.limits import OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
+from coord.server.connection import Phase
+from coord.server.replica import new_session_id
+from coord.wire.frames import pack_frame
+from coord.wire.records import (
+    ACL,
+    AuthPacket,
+    CreateRequest,
+    EventType,
+    GetDataReply,
+    Id,
+    Op,
+    PathReply,
+    PathRequest,
+    PathWatchRequest,
+    SetDataRequest,
+    WatcherEvent,
+    WhoAmIReply,
+    Xid,
+)
+from coord.zab.history import COUNTER_MAX
+from coord.zab.leading import Leading
+from tests.server.member import Member, Talker
+
+OPEN = [ACL(31, Id("world", "anyone"))]
+
+
+def create(path: str, flags: int = 0) -> CreateRequest:
+    return CreateRequest(path, b"", OPEN, flags)
+
+
+def test_a_write_is_answered_when_it_is_durable_and_not_before() -> None:
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.CREATE, create("/a"))
+    assert ann.hear() == []
+    member.propose()
+    assert ann.hear() == []
+    member.persist()
+    [(header, body)] = ann.hear()
+    assert (header.err, PathReply.from_bytes(body).path) == (0, "/a")
+
+
+def test_a_read_behind_a_write_sees_it_and_waits_for_it() -> None:
+    member = Member()
+    ann = member.talker()
+    first = ann.say(Op.CREATE, create("/a"))
+    second = ann.say(Op.SET_DATA, SetDataRequest("/a", b"new", -1))
+    third = ann.say(Op.GET_DATA, PathWatchRequest("/a", False))
+    fourth = ann.say(Op.PING, xid=Xid.PING)
+    assert ann.hear() == []
+    member.settle()
+    replies = ann.hear()
+    assert [header.xid for header, _ in replies] == [first, second, third, fourth]
+    assert GetDataReply.from_bytes(replies[2][1]).data == b"new"
+
+
+def test_a_read_of_another_connection_does_not_wait() -> None:
+    member = Member()
+    ann, bob = member.talker(), member.talker()
+    ann.say(Op.CREATE, create("/a"))
+    bob.say(Op.EXISTS, PathWatchRequest("/a", False))
+    [(header, _)] = bob.hear()
+    assert header.err == ErrorCode.NO_NODE
+
+
+def test_an_event_comes_before_the_reply_that_shows_the_change() -> None:
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.EXISTS, PathWatchRequest("/a", True))
+    ann.say(Op.CREATE, create("/a"))
+    ann.say(Op.EXISTS, PathWatchRequest("/a", False))
+    member.settle()
+    missing, event, created, exists = ann.hear()
+    assert missing[0].err == ErrorCode.NO_NODE
+    assert event[0].xid == Xid.NOTIFICATION
+    assert WatcherEvent.from_bytes(event[1]) == WatcherEvent(EventType.CREATED, 3, "/a")
+    assert event[0].zxid == created[0].zxid, "the event carries the zxid of its change"
+    assert exists[0].err == 0
+
+
+def test_a_batch_gathers_while_the_disk_writes() -> None:
+    member = Member()
+    ann, bob = member.talker(), member.talker()
+    records = len(member.log)
+    ann.say(Op.CREATE, create("/a"))
+    member.propose()
+    ann.say(Op.CREATE, create("/b"))
+    bob.say(Op.CREATE, create("/c"))
+    member.propose()
+    assert len(member.log) == records
+    member.persist()
+    member.settle()
+    assert len(member.log) == records + 2, "two records: one for /a, one for /b and /c together"
+    assert len(ann.hear()) == 2
+    assert len(bob.hear()) == 1
+
+
+def test_state_and_sessions_come_back_from_the_log() -> None:
+    first = Member()
+    ann = Talker(first)
+    ann.greet()
+    first.settle()
+    session = ann.greeted()
+    ann.say(Op.CREATE, create("/mine", flags=1))
+    first.settle()
+    second = Member(log=first.log)
+    assert second.replica.machine.digest == first.replica.machine.digest
+    again = Talker(second)
+    again.greet(session.session_id, session.password or b"", zxid=first.replica.machine.zxid)
+    assert again.greeted().session_id == session.session_id
+    again.say(Op.EXISTS, PathWatchRequest("/mine", False))
+    [(header, _)] = again.hear()
+    assert header.err == 0
+
+
+def test_a_restart_gives_every_session_its_full_timeout_again() -> None:
+    first = Member()
+    ann = first.talker(timeout_ms=5000)
+    ann.say(Op.CREATE, create("/mine", flags=1))
+    first.settle()
+    first.beats(45)  # of 50
+    second = Member(log=first.log)
+    second.beats(45)
+    assert "/mine" in second.replica.machine.tree.nodes
+    second.beats(10)
+    assert "/mine" not in second.replica.machine.tree.nodes
+
+
+def test_a_silent_session_expires_through_the_log_and_its_connection_is_closed() -> None:
+    member = Member()
+    ann, bob = member.talker(timeout_ms=5000), member.talker(timeout_ms=5000)
+    ann.say(Op.CREATE, create("/mine", flags=1))
+    member.settle()
+    bob.say(Op.EXISTS, PathWatchRequest("/mine", True))
+    for _ in range(55):
+        bob.say(Op.PING, xid=Xid.PING)
+        member.beats(1)
+    events = [body for header, body in bob.hear() if header.xid == Xid.NOTIFICATION]
+    assert [WatcherEvent.from_bytes(body).type for body in events] == [EventType.DELETED]
+    assert ann.wire.is_closed
+    assert not bob.wire.is_closed
+    assert "/mine" not in member.replica.machine.tree.nodes
+
+
+def test_a_stopped_server_does_not_hold_its_silence_against_its_clients() -> None:
+    """However long the shell did not call: expiry counts beats, and there were none."""
+    member = Member()
+    ann = member.talker(timeout_ms=5000)
+    member.replica.wall_ms += 3_600_000
+    member.replica.turn_ms += 3_600_000
+    member.beats(1)
+    ann.say(Op.PING, xid=Xid.PING)
+    assert [header.xid for header, _ in ann.hear()] == [Xid.PING]
+
+
+def test_the_last_words_of_a_session() -> None:
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.CREATE, create("/mine", flags=1))
+    closing = ann.say(Op.CLOSE_SESSION)
+    ann.say(Op.CREATE, create("/too-late"))
+    member.settle()
+    assert [header.xid for header, _ in ann.hear()] == [1, closing]
+    assert ann.wire.is_closed
+    assert "/mine" not in member.replica.machine.tree.nodes
+    assert "/too-late" not in member.replica.machine.tree.nodes
+
+
+def test_a_client_that_leaves_while_its_session_is_opened_leaves_no_trace_but_the_session() -> None:
+    member = Member()
+    ann = Talker(member)
+    ann.greet(timeout_ms=4000)
+    ann.wire.close("gone")
+    member.settle()
+    assert len(member.replica.machine.sessions) == 1
+    member.beats(60)
+    assert len(member.replica.machine.sessions) == 0
+
+
+def test_a_client_that_leaves_with_writes_under_way_disturbs_nobody() -> None:
+    member = Member()
+    ann, bob = member.talker(), member.talker()
+    ann.say(Op.CREATE, create("/a"))
+    ann.say(Op.GET_DATA, PathWatchRequest("/a", True))
+    bob.say(Op.CREATE, create("/b"))
+    member.propose()
+    ann.wire.close("gone")
+    member.persist()
+    assert [header.err for header, _ in bob.hear()] == [0]
+    assert "/a" in member.replica.machine.tree.nodes
+    assert len(member.replica.watches) == 0
+
+
+def test_too_many_waiting_requests_stop_the_reading_until_they_are_answered() -> None:
+    member = Member()
+    ann = member.talker()
+    for _ in range(PIPELINE_REQUESTS_MAX):
+        assert not ann.connection.congested
+        ann.say(Op.CREATE, create("/a"))
+    assert ann.connection.congested
+    member.settle()
+    assert not ann.connection.congested
+
+
+def test_too_many_unread_bytes_stop_the_reading_until_they_are_taken() -> None:
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.CREATE, CreateRequest("/big", bytes(1_000_000), OPEN, 0))
+    member.settle()
+    count = 0
+    while not ann.connection.congested:
+        ann.say(Op.GET_DATA, PathWatchRequest("/big", False))
+        count += 1
+    assert count == OUTBOX_BYTES_MAX // 1_000_000 + 1
+    ann.hear()
+    assert not ann.connection.congested
+
+
+def test_too_many_connections_from_one_host() -> None:
+    member = Member(max_client_cnxns=2)
+    assert member.replica.admit("10.0.0.1", 1)
+    assert member.replica.admit("10.0.0.1", 2)
+    assert member.replica.admit("10.0.0.1", 3) is None
+    assert member.replica.admit("10.0.0.2", 1), "another host is not affected"
+
+
+def test_a_connection_that_never_opens_a_session_is_closed() -> None:
+    member = Member()
+    silent = Talker(member)
+    member.beats(299)
+    assert not silent.wire.is_closed
+    member.beats(1)
+    assert silent.wire.is_closed
+
+
+def test_a_resumed_session_takes_over_and_the_older_connection_is_closed() -> None:
+    member = Member()
+    ann = Talker(member)
+    ann.greet()
+    member.settle()
+    session = ann.greeted()
+    again = Talker(member)
+    again.greet(session.session_id, session.password or b"")
+    assert again.greeted().session_id == session.session_id
+    assert ann.wire.is_closed
+    again.say(Op.PING, xid=Xid.PING)
+    assert len(again.hear()) == 1
+
+
+def test_requests_sent_along_with_the_greeting_are_served_once_the_session_is_open() -> None:
+    member = Member()
+    ann = Talker(member)
+    ann.greet()
+    ann.say(Op.CREATE, create("/a"))
+    ann.say(Op.SYNC, PathRequest("/a"))
+    member.settle()
+    assert ann.greeted().session_id
+    assert [header.err for header, _ in ann.hear()] == [0, 0]
+
+
+def test_authentication_counts_for_the_requests_behind_it() -> None:
+    member = Member(super_digest="super:" + "x" * 28)
+    ann = member.talker()
+    ann.say(Op.AUTH, AuthPacket(0, "digest", b"ann:secret"), xid=Xid.AUTH)
+    ann.say(Op.WHO_AM_I)
+    auth, who = ann.hear()
+    assert (auth[0].xid, auth[0].zxid, auth[0].err) == (Xid.AUTH, 0, 0)
+    assert {i.scheme for i in WhoAmIReply.from_bytes(who[1]).identities} == {"ip", "digest"}
+
+
+def test_used_up_zxids_begin_a_new_epoch_and_every_request_is_answered() -> None:
+    """ZOOKEEPER-1277, from the client's side."""
+    member = Member()
+    ann = member.talker()
+    peer = member.replica.peer
+    assert isinstance(peer.role, Leading)
+    peer.role._last_zxid = peer.history.logged = peer.history.durable = 1 << 32 | (COUNTER_MAX - 10)
+    ann.say(Op.CREATE, create("/a"))
+    member.settle()
+    [(header, _)] = ann.hear()
+    assert header.err == 0
+    assert header.zxid >> 32 == 2
+
+
+def test_session_ids_are_unique_by_member_epoch_and_counter() -> None:
+    ids = {
+        new_session_id(member, epoch << 32 | counter)
+        for member in (1, 2, 200, 254)
+        for epoch in (1, 2, 77)
+        for counter in (1, 2, 0xFFFFFFFF)
+    }
+    assert len(ids) == 36
+    assert all(-(1 << 63) <= session_id < 1 << 63 for session_id in ids)
+    assert 0 not in ids
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=8), st.booleans(), st.booleans())
+def test_garbage_never_raises_and_hurts_nobody_else(
+    garbage: list[bytes], framed: bool, session: bool
+) -> None:
+    member = Member()
+    bob = member.talker()
+    ann = member.talker() if session else Talker(member)
+    for data in garbage:
+        if ann.connection.phase in (Phase.CLOSED, Phase.CLOSING):
+            break
+        ann.connection.receive(pack_frame(data) if framed else data)
+        member.settle()
+    bob.say(Op.CREATE, create("/bob"))
+    member.settle()
+    assert [header.err for header, _ in bob.hear()][-1] in (0, ErrorCode.NODE_EXISTS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_any_portions_of_bytes_give_the_same_replies(data: st.DataObject) -> None:
+    requests = [(Op.CREATE, create("/a")), (Op.SET_DATA, SetDataRequest("/a", b"x", 0)), (Op.PING, None)]
+    whole = Member().talker()
+    for op, request in requests:
+        whole.say(op, request)
+    whole.member.settle()
+    stream = b"".join(
+        pack_frame((i + 1).to_bytes(4, "big") + int(op).to_bytes(4, "big") + (r.encode() if r else b""))
+        for i, (op, r) in enumerate(requests)
+    )
+    pieces = Member().talker()
+    while stream:
+        cut = data.draw(st.integers(1, len(stream)))
+        pieces.connection.receive(stream[:cut])
+        stream = stream[cut:]
+    pieces.member.settle()
+    assert pieces.hear() == whole.hear()
+
+
+@pytest.mark.parametrize("words", [b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\n"])
+def test_http_is_told_what_this_port_is(words: bytes) -> None:
+    ann = Talker(Member())
+    ann.connection.receive(words)
+    assert "HTTP" in ann.connection.close_reason

@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 
 import cbor2
 
@@ -29,6 +30,7 @@ Entry = tuple[int, int, int, int, Identities, bytes]
 """zxid, session id, xid, opcode, identities of the caller, body of the request."""
 
 _HEAD = struct.Struct(">qii")
+_LONG_MAX = (1 << 63) - 1
 
 
 @dataclass(slots=True)
@@ -75,19 +77,30 @@ class Batch:
     def decode(cls, data: bytes) -> Batch:
         """Raises `ProtocolError` unless `data` is a batch that `encode` could have made."""
         try:
-            first_zxid, time_ms, heads_bytes, who, table, bodies = cbor2.loads(data)
+            stream = BytesIO(data)
+            first_zxid, time_ms, heads_bytes, who, table, bodies = cbor2.CBORDecoder(stream).decode()
             heads = list(_HEAD.iter_unpack(heads_bytes))
-            known = [tuple(Id(str(scheme), str(name)) for scheme, name in row) for row in table]
+            known = [tuple(_id_of(one) for one in row) for row in table]
             identities = [known[index] for index in who] if who else known[:1] * len(heads)
         except (ValueError, TypeError, IndexError, struct.error, cbor2.CBORError, EOFError) as error:
             raise ProtocolError(f"not a batch of log entries: {error}") from None
         batch = cls(first_zxid, time_ms, heads, identities, bodies)
         if not (
-            isinstance(first_zxid, int)
-            and isinstance(time_ms, int)
+            type(first_zxid) is type(time_ms) is int
+            and 0 <= first_zxid <= _LONG_MAX - len(heads)
+            and isinstance(who, list)
+            and min(who, default=0) >= 0
             and isinstance(bodies, list)
             and 0 < len(heads) == len(identities) == len(bodies)
             and all(isinstance(body, bytes) for body in bodies)
+            and stream.tell() == len(data)
         ):
             raise ProtocolError("not a batch of log entries: its columns do not fit together")
         return batch
+
+
+def _id_of(value: object) -> Id:
+    match value:
+        case [str(scheme), str(name)]:
+            return Id(scheme, name)
+    raise ValueError("an identity is not two strings")

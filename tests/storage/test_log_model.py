@@ -84,8 +84,8 @@ class LogModel(RuleBasedStateMachine):
         shortened = after < self.last
         self.log.truncate(after)
         self.records = [record for record in self.records if record[1] <= after]
-        self.ends = [zxid for zxid in self.ends if zxid < self.last]
         if shortened:
+            self.ends = [zxid for zxid in self.ends if zxid <= self.last]
             self.durable = len(self.records)
             self._close_segment()
 

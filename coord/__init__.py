@@ -15,11 +15,12 @@ Synopsis::
     trio.run(main)
 """
 
-from coord.client.client import Client, GetChildren, GetData, connect
+from coord.client.calls import SessionHandle, SessionState
+from coord.client.client import Client, connect
 from coord.client.guarantee import Guard, LiveSession, Loss
 from coord.client.janitor import Janitor
+from coord.client.operations import GetChildren, GetData
 from coord.client.requests import CREATOR_ACL, OPEN_ACL, READ_ACL
-from coord.client.session import SessionHandle, SessionState
 from coord.client.transaction import Transaction
 from coord.client.watches import WatchEvent
 from coord.client.watching import Events, Node, Resynced, States, Watch

@@ -26,7 +26,8 @@ from enum import Enum, auto
 import trio
 from trio_util import AsyncValue
 
-from coord.client.session import Session, SessionHandle, SessionState
+from coord.client.calls import SessionHandle, SessionState
+from coord.client.session import Session
 from coord.errors import SessionExpired
 
 

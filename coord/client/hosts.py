@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 from random import Random
 from typing import Final, NamedTuple
 
@@ -116,3 +117,17 @@ class Addresses:
         ips = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         self._random.shuffle(ips)
         return [Address(host, ip) for ip in ips]
+
+
+async def open_stream(address: Address, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
+    """A connection, with TLS if there is a context for it; raises `OSError` or `trio.BrokenResourceError`."""
+    stream = await trio.open_tcp_stream(address.ip, address.host.port)
+    if tls is None:
+        return stream
+    secure = trio.SSLStream(stream, tls, server_hostname=address.host.name)
+    try:
+        await secure.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secure

@@ -16,22 +16,21 @@ Rules that hold:
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
+from coord import limits
+from coord.client.calls import Call, Ended, Fired, Opened, SessionState
 from coord.client.guarantee import LiveSession
 from coord.client.hosts import Address, Addresses
-from coord.client.session import SILENCE, Call, Ended, Fired, Opened, Session, SessionState
+from coord.client.session import SILENCE, Session
 from coord.client.watches import Watcher, Watches
 from coord.errors import ClientClosed, ConnectionLost, CoordError, error_of
 from coord.wire.records import Op
 
 logger = logging.getLogger("coord.client")
-
-RECEIVE_BYTES: Final = 64 * 1024
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -45,13 +44,13 @@ class Link:
         addresses: Addresses,
         *,
         connect_timeout: float,
-        tls: ssl.SSLContext | None = None,
+        open_stream: Callable[[Address], Awaitable[trio.abc.Stream]],
     ) -> None:
         self.session = LiveSession(core)
         self._core = core
         self._addresses = addresses
         self._connect_timeout = connect_timeout
-        self._tls = tls
+        self._open_stream = open_stream
         self._scope = trio.CancelScope(shield=True)
         self._wake = trio.Event()
         self.stopped = trio.Event()
@@ -108,7 +107,8 @@ class Link:
 
     def forget(self, watcher: Watcher) -> None:
         """`watcher` wants to hear of nothing any more."""
-        self._core.watches.drop(watcher)
+        self._core.forget(watcher)
+        self.settle()
 
     async def ask(self, call: Call) -> bytes:
         """Submits `call` and waits for it; a caller that is cancelled already submits nothing."""
@@ -130,10 +130,10 @@ class Link:
         """Ends the task and fails whoever still waits for a reply."""
         self.closed = True
         self._scope.cancel(reason="the client is closed")
-        self._core.close()
         for call in self._core.take_calls():
             call.error = error(path=call.path, operation=call.operation)
             self._wake_caller(call)
+        self._core.close()
         for watcher in self.watches.end_session() | self.watches.lasting():
             watcher.session_ended()
         self.session.end("the client was closed")
@@ -156,7 +156,7 @@ class Link:
         stream: trio.abc.Stream | None = None
         try:
             with trio.fail_after(self._connect_timeout):
-                stream = await self._open(address)
+                stream = await self._open_stream(address)
                 await self._shake_hands(stream)
             self._addresses.succeeded()
             logger.info("connected to %s:%d", *address.host)
@@ -171,18 +171,6 @@ class Link:
                 self.settle()
             if stream is not None:
                 await trio.aclose_forcefully(stream)
-
-    async def _open(self, address: Address) -> trio.abc.Stream:
-        stream = await trio.open_tcp_stream(address.ip, address.host.port)
-        if self._tls is None:
-            return stream
-        secure = trio.SSLStream(stream, self._tls, server_hostname=address.host.name)
-        try:
-            await secure.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return secure
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> None:
         self._core.attach(trio.current_time())
@@ -212,7 +200,7 @@ class Link:
             await self._receive(stream)
 
     async def _receive(self, stream: trio.abc.Stream) -> None:
-        data = await stream.receive_some(RECEIVE_BYTES)
+        data = await stream.receive_some(limits.RECEIVE_BYTES_MAX)
         if not data:
             raise ConnectionLost("the server closed the connection")
         try:

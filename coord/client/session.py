@@ -32,10 +32,20 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from coord import limits
-from coord.client.watches import Kind, Watcher, Watches, WatchEvent
+from coord.client.calls import (
+    NO_PASSWORD,
+    Call,
+    Ended,
+    Fired,
+    Opened,
+    Outcome,
+    SessionHandle,
+    SessionState,
+)
+from coord.client.watches import LASTING, REMOVED_BY, Kind, Watcher, Watches, WatchEvent
 from coord.errors import (
     AuthFailed,
     ConnectionLost,
@@ -49,12 +59,14 @@ from coord.wire.frames import FrameBuffer, FrameTooLarge, pack_frame
 from coord.wire.records import (
     REPLY_HEADER_BYTES,
     AuthPacket,
+    CheckWatchesRequest,
     ConnectReply,
     ConnectRequest,
     EventType,
     Op,
     SetWatches2Request,
     WatcherEvent,
+    WatcherType,
     Xid,
     decode_connect_reply,
 )
@@ -68,104 +80,9 @@ MARGIN: Final = 1 / 6
 
 SEND_BYTES: Final = 256 * 1024
 XID_MAX: Final = 0x7FFFFFFF
-NO_PASSWORD: Final = bytes(16)
 
 _REQUEST_HEADER = Struct(">ii")
 _REPLY_HEADER = Struct(">iqi")
-
-
-class SessionState(Enum):
-    CONNECTED = auto()
-    CONNECTED_READ_ONLY = auto()
-    """connected to a server without a quorum: reads only, possibly old"""
-    SUSPENDED = auto()
-    """no connection: the session may or may not live on"""
-    EXPIRED = auto()
-    """the session is over; a new one is being opened"""
-    AUTH_FAILED = auto()
-    """a server refused the credentials: final"""
-    CLOSED = auto()
-    """the client was closed: final"""
-
-
-class SessionHandle(NamedTuple):
-    """What it takes to carry a session on in another process. The password is a secret."""
-
-    id: int
-    password: bytes
-
-
-class Call:
-    """One request, and what became of it: `finished`, and then either `error` or `reply` with `zxid`."""
-
-    __slots__ = (
-        "abandoned",
-        "body",
-        "error",
-        "finished",
-        "op",
-        "operation",
-        "path",
-        "repeatable",
-        "reply",
-        "sent_at",
-        "waiter",
-        "watch",
-        "xid",
-        "zxid",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        op: int,
-        body: bytes,
-        *,
-        path: str = "",
-        operation: str = "",
-        repeatable: bool = False,
-        watch: tuple[Kind, str, Watcher] | None = None,
-    ) -> None:
-        self.op = op
-        self.body = body
-        self.path = path
-        self.operation = operation
-        self.repeatable = repeatable
-        """a read: sent again if the connection breaks before the reply"""
-        self.watch = watch
-        """armed by the reply: kind, path and watcher"""
-        self.xid = 0
-        self.sent_at = -inf
-        self.abandoned = False
-        self.finished = False
-        self.reply = b""
-        self.zxid = 0
-        self.error: CoordError | int | None = None
-        """None: it worked; an int: the server's error code; else what the client itself concluded"""
-        self.waiter: Any = None
-        """the shell's business"""
-
-
-class Fired(NamedTuple):
-    event: WatchEvent
-    watchers: set[Watcher]
-
-
-class Opened(NamedTuple):
-    """A connection is established; `new` if with it a new session."""
-
-    new: bool
-    lasting: set[Watcher]
-    """watchers with persistent watches, who may have missed events"""
-
-
-class Ended(NamedTuple):
-    """The session is over."""
-
-    watchers: set[Watcher]
-    """watchers whose watches ended with it"""
-
-
-Outcome = Call | Fired | Opened | Ended
 
 
 @dataclass(slots=True)
@@ -265,9 +182,25 @@ class Session:
         if self._phase is _Phase.OPEN:
             self._send_auth(credential)
 
-    def drop_auth(self, call: Call) -> None:
-        """Takes credentials back whose caller stopped waiting; a connection that has them keeps them."""
-        self._credentials = [c for c in self._credentials if c.call is not call]
+    def forget(self, watcher: Watcher) -> None:
+        """`watcher` wants to hear of nothing any more. What only it had armed is disarmed at the server, as
+        far as that does not take other watches along (the server knows one table for data and exists, and
+        Apache ZooKeeper before 3.9 none of its own for persistent watches)."""
+        for kind, path in self.watches.drop(watcher):
+            left = self.watches.kinds(path)
+            others = {Kind.CHILDREN} if kind in (Kind.DATA, Kind.EXISTS) else {Kind.DATA, Kind.EXISTS}
+            if kind in LASTING:
+                others = set()
+            if self._phase is _Phase.OPEN and others.issuperset(left) and not self._arming(path):
+                request = CheckWatchesRequest(path, REMOVED_BY.get(kind, WatcherType.ANY))
+                call = Call(Op.REMOVE_WATCHES, request.encode(), path=path, operation="removeWatches")
+                call.abandoned = True
+                self._queue.append(call)
+
+    def _arming(self, path: str) -> bool:
+        """Is a read on its way that arms a watch there?"""
+        calls = (call for queue in (self._pending, self._queue) for call in queue)
+        return any(call.watch is not None and call.watch[1] == path for call in calls)
 
     # -- a connection -------------------------------------------------------------------------------
 
@@ -297,7 +230,9 @@ class Session:
                 self._fail(call, RequestTooLarge(size, path=call.path, operation=call.operation))
             elif not call.repeatable:
                 self._fail(call, ConnectionLost(path=call.path, operation=call.operation))
-            elif not call.abandoned:
+            elif call.abandoned:
+                call.finished = True
+            else:
                 call.xid = 0
                 again.append(call)
         self._queue.extendleft(reversed(again))
@@ -482,7 +417,8 @@ class Session:
         self._finish(call)
 
     def _end(self) -> None:
-        """The session is over; the next connection opens a new one."""
+        """The session is over, and so is the connection; the next one opens a new session."""
+        self._phase = _Phase.APART
         self.state = SessionState.EXPIRED
         self.id, self.password = 0, NO_PASSWORD
         self._acknowledged_at = -inf
@@ -495,6 +431,7 @@ class Session:
 
     def _refuse(self, why: str) -> None:
         """The credentials are refused: nothing works any more."""
+        self._phase = _Phase.APART
         self.state = SessionState.AUTH_FAILED
         self._acknowledged_at = -inf
         for call in self.take_calls():

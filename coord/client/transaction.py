@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from coord.client.calls import Call
 from coord.client.paths import Chroot
 from coord.client.requests import CreateOptions, create_request, named
-from coord.client.session import Call
 from coord.errors import CoordError, ErrorCode, RequestFailed, RolledBack, error_of
 from coord.wire.records import (
     ACL,

@@ -34,9 +34,9 @@ from typing import Final, NamedTuple, Self, TypeVar
 
 import trio
 
+from coord.client.calls import Call
 from coord.client.link import Link
 from coord.client.paths import Chroot
-from coord.client.session import Call
 from coord.client.watches import Kind, WatchEvent
 from coord.errors import BadArguments, ClientClosed, SessionExpired
 from coord.wire.records import AddWatchMode, AddWatchRequest, Op, Stat

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, Concatenate, Final, ParamSpec
 
@@ -330,7 +331,10 @@ def who_am_i() -> None:
 @cli.command()
 def version() -> None:
     """Print coord's version."""
-    click.echo(f"coord {installed_version('coord')}")
+    try:
+        click.echo(f"coord {installed_version('coord')}")
+    except PackageNotFoundError:
+        click.echo("coord, run from a checkout that is not installed")
 
 
 def _bytes(text: str) -> bytes:

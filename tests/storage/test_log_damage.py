@@ -256,3 +256,39 @@ def test_a_newer_format_is_refused_not_dropped(tmp_path: Path) -> None:
     restore(tmp_path, {name: head + struct.pack(">I", crc32(head)) + data[HEADER_BYTES:]})
     with pytest.raises(StorageDamaged, match="version 2; this is version 1"):
         Log.open(tmp_path)
+
+
+def test_evidence_is_found_wherever_it_begins(tmp_path: Path) -> None:
+    """Also where its marker lies across the end of what is read at a time."""
+    for distance in range((1 << 20) - 3, (1 << 20) + 3):
+        log = Log.open(tmp_path)
+        log.append(1, 1, bytes(distance - RECORD_HEADER_BYTES))
+        log.sync()
+        log.append(2, 2, b"x")
+        log.close()
+        path = segment_path(tmp_path, 1)
+        data = bytearray(path.read_bytes())
+        data[HEADER_BYTES] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(StorageDamaged, match=f"one at byte {HEADER_BYTES + distance} proves"):
+            Log.open(tmp_path)
+        path.unlink()
+
+
+def test_a_log_that_a_snapshot_went_beyond(tmp_path: Path) -> None:
+    """It goes on from the snapshot, and the hole shows only to those who would have to read across it."""
+    log = Log.open(tmp_path)
+    log.append(1, 2, b"x")
+    log.close()
+    log = Log.open(tmp_path, after_zxid=10)
+    assert log.last_zxid == 10
+    log.append(11, 11, b"y")
+    log.sync()
+    for _ in range(2):
+        assert list(log.records(10)) == [(11, 11, b"y")]
+        for after_zxid in (0, 1, 2, 9):
+            with pytest.raises(StorageDamaged):
+                list(log.records(after_zxid))
+        log.close()
+        log = Log.open(tmp_path)
+    log.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -136,3 +138,13 @@ def test_purge_with_nothing_to_restore_deletes_nothing(tmp_path: Path) -> None:
 def test_a_snapshot_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match=r"snapshot\.0000000000000009"):
         load(tmp_path / "snapshot.0000000000000009")
+
+
+def test_a_trailer_that_counts_wrongly_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, 9, 7, [b"one"])
+    data = path.read_bytes()
+    of_chunks = int.from_bytes(data[data.index(b"one") - 4 : data.index(b"one")], "big")
+    trailer = struct.pack(">IQ16s", 0, 2, bytes(16))
+    path.write_bytes(data[:-32] + trailer + struct.pack(">I", crc32(trailer, of_chunks)))
+    with pytest.raises(StorageDamaged, match="the snapshot's end"):
+        read(path)

@@ -106,6 +106,7 @@ class ClientSocket:
         elif not data and connection.phase is Phase.CLOSING:
             self.close(connection.close_reason)
         else:
+            connection.resume()
             self._set_interest()
 
     def _set_interest(self) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -117,6 +118,7 @@ class Connection:
         self.outbox: list[bytes] = []
         self.outbox_bytes = 0
         self.unsent_bytes = 0  # handed to the carrier, not yet to the network
+        self.stalled = False  # whole requests wait in the frame buffer
         self.stats = ConnectionStats(established_ms=replica.wall_ms)
         self.close_reason = ""
         self._dirty = False
@@ -160,6 +162,11 @@ class Connection:
 
     # -- bytes in -------------------------------------------------------------------------------------
 
+    def resume(self) -> None:
+        """Go on with the requests that congestion held up; for the carrier, once bytes have left."""
+        if self.stalled and not self.congested:
+            self.receive(b"")
+
     def receive(self, data: bytes) -> None:
         """Bytes from the client, in any portions. Never raises for what a client sends."""
         self._frames.receive(data)
@@ -189,10 +196,16 @@ class Connection:
                 self.replica.connect(self, request)
 
     def _requests(self) -> None:
-        for frame in self._frames.frames():
-            self._request(frame)
-            if self.phase is not Phase.OPEN:
-                break
+        self.stalled = False
+        with closing(self._frames.frames()) as frames:
+            for frame in frames:
+                self._request(frame)
+                if self.phase is not Phase.OPEN:
+                    break
+                if self.outbox_bytes >= OUTBOX_BYTES_MAX or len(self._pipeline) >= PIPELINE_REQUESTS_MAX:
+                    # A few bytes of requests can ask for gigabytes of replies: the rest waits in its frames.
+                    self.stalled = True
+                    break
 
     def _request(self, frame: bytes) -> None:
         try:

@@ -46,6 +46,12 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         print(f"coord serve: {error}", file=sys.stderr)
         return EXIT_USAGE
+    if config.is_ensemble:  # alone, each would be its own truth
+        print(
+            f"coord serve: {options.config}: {len(config.members)} servers: coord cannot run ensembles yet",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
     status = EXIT_OK
     try:
         trio.run(serve, config)

@@ -98,16 +98,19 @@ class Server:
         """All that the inputs since the last call made due: propose, write, apply, send. Never awaits."""
         replica = self.replica
         self.begin_turn()
-        while self._advance():
-            pass
+        while True:
+            while self._advance():
+                pass
+            dirty = replica.take_dirty()
+            if not dirty:
+                break
+            for connection in dirty:
+                if connection.carrier is not None:
+                    connection.carrier.flush()
         if replica.serving and not self._serves.is_set():
             self._serves.set()
         while replica.digests:
             self._snapshots.send_nowait(replica.digests.popleft())
-        while dirty := replica.take_dirty():
-            for connection in dirty:
-                if connection.carrier is not None:
-                    connection.carrier.flush()
 
     def begin_turn(self) -> None:
         """Tells the replica what time it is; nothing in the core ever asks."""

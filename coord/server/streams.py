@@ -43,7 +43,7 @@ class StreamCarrier:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._receive, shell)
-                    nursery.start_soon(self._send)
+                    nursery.start_soon(self._send, shell)
         finally:
             self._connection.closed("")
             with trio.CancelScope(shield=True, deadline=0):
@@ -65,7 +65,7 @@ class StreamCarrier:
             connection.receive(bytes(data))
             shell.settle()
 
-    async def _send(self) -> None:
+    async def _send(self, shell: Shell) -> None:
         connection = self._connection
         while True:
             while not self._unsent:
@@ -81,6 +81,10 @@ class StreamCarrier:
             del self._unsent[: len(data)]
             connection.unsent_bytes = len(self._unsent)
             self._changed.unpark_all()
+            if connection.stalled:
+                shell.begin_turn()
+                connection.resume()
+                shell.settle()
 
 
 async def serve_streams(

@@ -39,6 +39,8 @@ class Wire:
         self.sent.receive(data)
         if self.connection.phase is Phase.CLOSING:
             self.close(self.connection.close_reason)
+        else:
+            self.connection.resume()
 
     def close(self, reason: str) -> None:
         self.connection.closed(reason)

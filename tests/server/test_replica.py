@@ -226,6 +226,18 @@ def test_too_many_unread_bytes_stop_the_reading_until_they_are_taken() -> None:
     assert not ann.connection.congested
 
 
+def test_a_few_bytes_cannot_ask_for_gigabytes_at_once() -> None:
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.CREATE, CreateRequest("/big", bytes(1_000_000), OPEN, 0))
+    member.settle()
+    ann.hear()
+    get = pack_frame(b"\0\0\0\7\0\0\0\4" + PathWatchRequest("/big", False).encode())
+    ann.connection.receive(get * 100)
+    assert ann.connection.outbox_bytes < OUTBOX_BYTES_MAX + 2_000_000
+    assert len(ann.hear()) == 100, "and none is forgotten"
+
+
 def test_too_many_connections_from_one_host() -> None:
     member = Member(max_client_cnxns=2)
     assert member.replica.admit("10.0.0.1", 1)

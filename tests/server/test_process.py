@@ -1,0 +1,144 @@
+"""The server as a process: signals, a disk that fails, damaged files, exit statuses and last words."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rawclient import Closed, RawClient
+from tests.servers import Flavour, ServerProcess
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> ServerProcess:
+    return ServerProcess(tmp_path / "server", flavour=Flavour.COORD)
+
+
+def test_sigterm_ends_it_cleanly(server: ServerProcess) -> None:
+    with server:
+        with RawClient.open(server.port) as zk:
+            assert zk.create("/a", b"x").err == 0
+        assert server.stop() == 0
+        assert "ending on SIGTERM" in server.tail()
+        server.start()
+        with RawClient.open(server.port) as zk:
+            assert zk.exists("/a").err == 0
+
+
+def create_for_ever(zk: RawClient, acknowledged: list[str]) -> None:
+    while True:
+        path = f"/n{len(acknowledged)}"
+        assert zk.create(path, bytes(5000)).err == 0
+        acknowledged.append(path)
+
+
+def test_a_disk_that_takes_no_more_ends_it_and_nothing_is_acknowledged_after(server: ServerProcess) -> None:
+    """A file-size limit stands in for the full disk: the write fails halfway, as on one."""
+    acknowledged: list[str] = []
+    with server:
+        with RawClient.open(server.port) as zk:
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (200_000, 200_000))
+            with pytest.raises((Closed, OSError)):
+                create_for_ever(zk, acknowledged)
+        assert server.process is not None
+        assert server.process.wait(10) == 1
+        last = server.tail(3)
+        assert "the server ends" in last
+        assert "log." in last, "the message names the file"
+        assert "Traceback" not in server.tail(100)
+        server.kill()
+        assert 10 < len(acknowledged) < 60
+        server.start()
+        with RawClient.open(server.port) as zk:
+            for path in acknowledged:
+                assert zk.exists(path).err == 0, f"{path} was acknowledged and is lost"
+
+
+def test_damage_in_the_middle_of_the_log_stops_it_naming_file_and_offset(server: ServerProcess) -> None:
+    with server:
+        with RawClient.open(server.port) as zk:
+            for number in range(50):
+                assert zk.create(f"/n{number}", bytes(500)).err == 0
+        server.kill()
+        [segment] = (server.directory / "data" / "coord" / "log").iterdir()
+        content = bytearray(segment.read_bytes())
+        content[5000] ^= 1
+        segment.write_bytes(content)
+        with pytest.raises(RuntimeError, match="did not start"):
+            server.start()
+        assert f"{segment} is damaged at byte" in server.tail()
+
+
+def test_a_torn_end_of_the_log_is_dropped_and_said(server: ServerProcess) -> None:
+    with server:
+        with RawClient.open(server.port) as zk:
+            assert zk.create("/a").err == 0
+        server.kill()
+        [segment] = (server.directory / "data" / "coord" / "log").iterdir()
+        with segment.open("ab") as log:
+            log.write(b"half a rec")
+        server.start()
+        assert "dropped" in server.tail()
+        with RawClient.open(server.port) as zk:
+            assert zk.exists("/a").err == 0
+
+
+def test_zookeepers_own_files_in_the_directory_are_left_alone(server: ServerProcess) -> None:
+    theirs = server.directory / "data" / "version-2"
+    theirs.mkdir(parents=True)
+    (theirs / "log.1").write_bytes(b"ZKLG")
+    with server, RawClient.open(server.port) as zk:
+        assert zk.create("/a").err == 0
+    assert [path.name for path in theirs.iterdir()] == ["log.1"]
+    assert (theirs / "log.1").read_bytes() == b"ZKLG"
+
+
+def test_the_log_can_be_json_and_never_holds_data_or_passwords(server: ServerProcess, tmp_path: Path) -> None:
+    with server:
+        server.stop()
+        command = [sys.executable, "-m", "coord", "serve", "--log-format", "json", "--log-level", "debug"]
+        command.append(str(server.directory / "zoo.cfg"))
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(json.loads(line))
+                if lines[-1]["message"].startswith("serving"):
+                    break
+            with RawClient.open(server.port) as zk:
+                zk.create("/a", b"very-private")
+            process.terminate()
+            rest = process.stderr.read()
+        assert process.returncode == 0
+    lines += [json.loads(line) for line in rest.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    assert "very-private" not in rest
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("tickTime=x\n", "zoo.cfg:1: tickTime"),
+        ("dataDir=/nowhere\nclientPort=2181\nclientPrt=1\n", "zoo.cfg:3"),
+    ],
+)
+def test_a_bad_configuration_is_explained_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "zoo.cfg").write_text(text)
+    command = [sys.executable, "-m", "coord", "serve", str(tmp_path / "zoo.cfg")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "coord", "serve", "--help"], capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 0
+    assert "dataDir=" in done.stdout

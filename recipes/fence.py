@@ -32,7 +32,7 @@ class FencedTransaction:
         self.results: list[str | Stat | None] = []
         transaction.check(path, version)
 
-    def check(self, path: str, version: int) -> None:
+    def check(self, path: str, version: int = -1) -> None:
         self._transaction.check(path, version)
 
     def create(self, path: str, data: bytes | None = b"", **options: Any) -> None:

@@ -48,7 +48,7 @@ class Proxy:
         """the opcode of every request that passed"""
 
     def swallow_reply(self, op: int, *, then_closed: bool = False) -> None:
-        """Lose the reply to the next request `op`, and its connection; `then_closed` refuses new ones, too."""
+        """Lose the reply to the next request `op`, with its connection; `then_closed`: and admit no other."""
         self._doomed_op = op
         self._hold = then_closed
         self.lost = trio.Event()

@@ -84,6 +84,8 @@ def create_requested(
     kind = _kind_of(op, request.flags)
     lifetime = CONTAINER if op == Op.CREATE_CONTAINER else None
     if isinstance(request, CreateTTLRequest):
+        if not tree.ttl_enabled:
+            raise Refused(ErrorCode.UNIMPLEMENTED)
         lifetime = request.ttl_ms
         if not 0 < lifetime <= TTL_MS_MAX:
             raise Refused(ErrorCode.BAD_ARGUMENTS)

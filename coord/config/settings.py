@@ -64,8 +64,8 @@ class Config:
     global_outstanding_limit: int = 1000
     super_digest: str = field(default="", repr=False)
     """``super:base64(sha1(super:password))``; "": there is no super user"""
-    extended_types_enabled: bool = True
-    """TTL znodes (ZooKeeper has them off unless asked)"""
+    extended_types_enabled: bool = False
+    """TTL znodes"""
     four_letter_whitelist: frozenset[str] = frozenset({"srvr"})
     """``*`` among them allows every command; ask `allows_four_letter`"""
     admin_enable_server: bool = False

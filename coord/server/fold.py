@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from coord.errors import CoordError
-from coord.state.machine import Machine
+from coord.server.recovery import newest_state
 from coord.storage import snapshots
 from coord.storage.journal import Segment
 from coord.storage.segments import read_records
@@ -22,11 +22,7 @@ from coord.wire.ensemble import Batch
 
 def fold(directory: Path, segments: list[Segment]) -> dict[str, object]:
     """Makes and verifies the snapshot at the end of `segments`. Raises `StorageDamaged`, `StorageFailed`."""
-    machine, entries = Machine(), 0
-    for snapshot in snapshots.verified(directory):
-        _, _, chunks = snapshots.load(snapshot.path)
-        machine = Machine.restore(chunks)
-        break
+    machine, entries = newest_state(directory), 0
     for _, _, payload in read_records(segments, machine.zxid):
         batch = Batch.decode(payload)
         for zxid, session_id, _, op, identities, body in batch.entries():

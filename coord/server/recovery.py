@@ -58,13 +58,11 @@ def recover(config: Config, quorum: Majority, my_id: int) -> Iterator[Recovered]
     assert config.log_dir is not None
     home, log_directory = config.data_dir / "coord", config.log_dir / "coord" / "log"
     with lock_directory(home):
-        machine = _newest_snapshot(home / "snapshots")
-        journal = Log.open(log_directory)
+        machine = newest_state(home / "snapshots")
+        journal = Log.open(log_directory, after_zxid=machine.zxid)
         try:
             if journal.dropped:
                 log.warning("the end of the log was never acknowledged and is dropped: %s", journal.dropped)
-            if journal.last_zxid < machine.zxid:
-                journal.clear(machine.zxid)
             history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
             peer = Peer(my_id, quorum, last_zxid=journal.last_zxid, epochs=_epochs(home, journal.last_zxid))
             log.info(
@@ -79,11 +77,13 @@ def recover(config: Config, quorum: Majority, my_id: int) -> Iterator[Recovered]
             journal.close()
 
 
-def _newest_snapshot(directory: Path) -> Machine:
-    for snapshot in snapshots.verified(directory):
-        _, _, chunks = snapshots.load(snapshot.path)
-        return Machine.restore(chunks)
-    return Machine()
+def newest_state(directory: Path) -> Machine:
+    """The state of the newest snapshot that verifies; that of a new ensemble if there is none."""
+    snapshot = snapshots.newest(directory)
+    if snapshot is None:
+        return Machine()
+    _, _, chunks = snapshots.load(snapshot.path)
+    return Machine.restore(chunks)
 
 
 def _epochs(home: Path, last_zxid: int) -> Epochs:

@@ -38,6 +38,7 @@ from coord.state.machine import Machine
 from coord.state.sessions import Expiry
 from coord.state.watches import Watches
 from coord.wire.ensemble import Batch, Identities
+from coord.wire.jute import pack_bool
 from coord.wire.records import ConnectRequest, CreateSessionRequest, Id, Op, PathRequest
 from coord.zab.history import Proposal
 from coord.zab.peer import Peer
@@ -283,9 +284,14 @@ class Replica:
 
     def _begin_to_serve(self) -> bool:
         """The epoch is established and all of its history applied. True if something must be logged first."""
+        if self._submitted.heads:
+            return True
         if not self.machine.secret:
-            if not self._submitted.heads:
-                self._submit(None, 0, 0, Op.SET_SECRET, self._new_secret)
+            self._submit(None, 0, 0, Op.SET_SECRET, self._new_secret)
+            return True
+        ttl_enabled = self.config.extended_types_enabled
+        if self.machine.tree.ttl_enabled != ttl_enabled:
+            self._submit(None, 0, 0, Op.ENABLE_TTL, pack_bool(ttl_enabled))
             return True
         self._serving = True
         for session_id, timeout_ms in self.machine.sessions.timeouts.items():

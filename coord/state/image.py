@@ -40,7 +40,9 @@ def dump(tree: Tree, sessions: Sessions, secret: bytes, zxid: int) -> Iterator[b
         if acl not in numbers:
             numbers[acl] = len(numbers)
     table = [[[perms, who.scheme, who.id] for perms, who in acl.entries] for acl in numbers]
-    yield cbor2.dumps([FORMAT, zxid, secret, tree.ttl_enabled, [list(item) for item in sorted(sessions.items())], table])
+    yield cbor2.dumps(
+        [FORMAT, zxid, secret, tree.ttl_enabled, [list(item) for item in sorted(sessions.items())], table]
+    )
     for start in range(0, len(paths), _NODES_PER_CHUNK):
         yield cbor2.dumps([_row(tree, path, numbers) for path in paths[start : start + _NODES_PER_CHUNK]])
     yield cbor2.dumps([len(paths), tree.digest])

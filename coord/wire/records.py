@@ -218,6 +218,8 @@ class Op(IntEnum):
     CLOSE_SESSION = -11
     SET_SECRET = -20
     """only in coord's log: the ensemble's secret, drawn once by its first leader (body: 32 bytes)"""
+    ENABLE_TTL = -21
+    """in coord's log only: may TTL znodes be created (a boolean)"""
     ERROR = -1
     """in a multi's reply: this operation failed; in coord's log: a request refused before it was logged"""
 

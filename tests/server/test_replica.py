@@ -14,7 +14,9 @@ from coord.wire.frames import pack_frame
 from coord.wire.records import (
     ACL,
     AuthPacket,
+    CreateMode,
     CreateRequest,
+    CreateTTLRequest,
     EventType,
     GetDataReply,
     Id,
@@ -26,6 +28,8 @@ from coord.wire.records import (
     WatcherEvent,
     WhoAmIReply,
     Xid,
+    decode_multi_reply,
+    encode_multi,
 )
 from coord.zab.history import COUNTER_MAX
 from coord.zab.leading import Leading
@@ -360,3 +364,24 @@ def test_http_is_told_what_this_port_is(words: bytes) -> None:
     ann = Talker(Member())
     ann.connection.receive(words)
     assert "HTTP" in ann.connection.close_reason
+
+
+def test_ttl_znodes_need_extended_types_even_inside_a_multi_and_after_a_restart() -> None:
+    """Whether they are enabled is part of the log, so that a replay decides as the first time did."""
+    ttl = CreateTTLRequest("/ttl", b"", OPEN, CreateMode.PERSISTENT_WITH_TTL, 1000)
+    multi = encode_multi([(Op.CREATE, create("/a")), (Op.CREATE_TTL, ttl)])
+    member = Member(extended_types_enabled=False)
+    ann = member.talker()
+    ann.say(Op.CREATE_TTL, ttl)
+    ann.connection.receive(pack_frame(b"\0\0\0\2\0\0\0\x0e" + multi))
+    member.settle()
+    alone, together = ann.hear()
+    assert alone[0].err == ErrorCode.UNIMPLEMENTED
+    assert [err for _, err, _ in decode_multi_reply(together[1])] == [0, ErrorCode.UNIMPLEMENTED]
+    assert "/a" not in member.replica.machine.tree.nodes
+    later = Member(log=member.log, extended_types_enabled=True)
+    assert "/ttl" not in later.replica.machine.tree.nodes
+    bob = later.talker()
+    bob.say(Op.CREATE_TTL, ttl)
+    later.settle()
+    assert bob.hear()[0][0].err == 0

@@ -1,0 +1,122 @@
+"""ZooKeeper's C client: the little shell `cli_mt` of Debian's zookeeper-bin, in one session on a real server.
+
+``COORD_TEST_ZOOKEEPER=1`` runs the same session against Apache ZooKeeper.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper
+
+_DEBIAN = "/usr/lib/zookeeper/bin/cli_mt"
+CLI = shutil.which("cli_mt") or (_DEBIAN if Path(_DEBIAN).exists() else "")
+
+pytestmark = pytest.mark.skipif(not CLI, reason="cli_mt is not installed (apt-get install zookeeper-bin)")
+
+COMMANDS = """create /c
+create +e /c/eph
+create +s /c/seq
+set /c hello
+get /c
+ls /c
+exists /c/missing
+set /c again
+delete /c/missing
+sync /c
+delete /c/eph
+exists /the/end
+"""
+PRINTED = """[/c]: rc = 0
+name = /c
+[/c/eph]: rc = 0
+name = /c/eph
+[/c/seq]: rc = 0
+name = /c/seq0000000001
+/c: rc = 0 Stat:
+czxid=#
+mzxid=#
+version=1 aversion=0
+ephemeralOwner = 0
+/c: rc = 0
+value_len = 5
+hello
+Stat:
+czxid=#
+mzxid=#
+version=1 aversion=0
+ephemeralOwner = 0
+/c: rc = 0
+eph
+seq0000000001
+Error -101 for /c/missing
+/c: rc = 0 Stat:
+czxid=#
+mzxid=#
+version=2 aversion=0
+ephemeralOwner = 0
+/c/missing: rc = -101
+[/c]: rc = 0
+name = /c
+/c/eph: rc = 0
+Error -101 for /the/end"""
+EVENTS = [
+    "Watcher CHANGED_EVENT state = CONNECTED_STATE for path /c",
+    "Watcher CHILD_EVENT state = CONNECTED_STATE for path /c",
+]
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
+        pytest.skip(missing_zookeeper())
+    with ServerProcess(tmp_path_factory.mktemp("cli")) as process:
+        yield process
+
+
+def printed(server: ServerProcess) -> list[str]:
+    """The lines that cli_mt prints up to the answer to the last command."""
+    with subprocess.Popen(
+        [CLI, server.hosts],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        impatience = threading.Timer(20.0, process.kill)
+        impatience.start()
+        process.stdin.write(COMMANDS)
+        process.stdin.flush()
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if "/the/end" in line:
+                break
+        process.stdin.write("quit\n")
+        process.stdin.close()
+        process.stdout.read()
+        impatience.cancel()
+    return lines
+
+
+def normalised(lines: list[str]) -> list[str]:
+    """Without what the client says of its own accord, and what differs from run to run."""
+    kept = [" ".join(line.split()) for line in lines]
+    noise = re.compile(r"$|Creating |Watcher SESSION_EVENT|Got a new session|[cm]time ?=|time = |\d{4}-")
+    return [re.sub(r"([cm]zxid=)[0-9a-f]+", r"\1#", line) for line in kept if not noise.match(line)]
+
+
+def test_a_session_of_the_c_client(server: ServerProcess) -> None:
+    lines = normalised(printed(server))
+    assert [line for line in lines if not line.startswith("Watcher")] == PRINTED.split("\n")
+    assert [line for line in lines if line.startswith("Watcher")] == EVENTS

@@ -66,11 +66,9 @@ ephemeralOwner = 0
 [/c]: rc = 0
 name = /c
 /c/eph: rc = 0
-Error -101 for /the/end"""
-EVENTS = [
-    "Watcher CHANGED_EVENT state = CONNECTED_STATE for path /c",
-    "Watcher CHILD_EVENT state = CONNECTED_STATE for path /c",
-]
+Error -101 for /the/end
+Watcher CHANGED_EVENT state = CONNECTED_STATE for path /c
+Watcher CHILD_EVENT state = CONNECTED_STATE for path /c"""
 
 
 @pytest.fixture
@@ -117,6 +115,5 @@ def normalised(lines: list[str]) -> list[str]:
 
 
 def test_a_session_of_the_c_client(server: ServerProcess) -> None:
-    lines = normalised(printed(server))
-    assert [line for line in lines if not line.startswith("Watcher")] == PRINTED.split("\n")
-    assert [line for line in lines if line.startswith("Watcher")] == EVENTS
+    # Synchronous calls, completions and watches print from three threads: what is printed counts, not when.
+    assert sorted(normalised(printed(server))) == sorted(PRINTED.split("\n"))

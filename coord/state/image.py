@@ -3,8 +3,8 @@
 Owns the layout. Equal states give equal bytes, whatever way they came about: everything is sorted, and
 access lists are numbered in the order of the znodes that use them.
 
-- first chunk: ``[format, zxid, secret, [[session id, timeout in ms], …], [[[perms, scheme, id], …], …]]``,
-  the last being the table of access lists
+- first chunk: ``[format, zxid, secret, TTL enabled, [[session id, timeout in ms], …],
+  [[[perms, scheme, id], …], …]]``, the last being the table of access lists
 - then chunks of up to `_NODES_PER_CHUNK` znodes sorted by path, so that a parent comes before its children:
   ``[[path, data, access list, czxid, mzxid, ctime, mtime, version, aversion, owner, creates, pzxid,
   lifetime or null], …]``
@@ -13,6 +13,7 @@ access lists are numbered in the order of the znodes that use them.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -27,6 +28,13 @@ from coord.wire.records import ACL, Id
 
 FORMAT: Final = 1
 _NODES_PER_CHUNK = 1000
+
+_DAMAGE = (
+    *(cbor2.CBORError, EOFError, struct.error, ValueError, TypeError, LookupError, AttributeError),
+    *(OverflowError, RecursionError, MemoryError),
+)
+"""What may be raised over bytes that were not written by `dump`; whoever reads them off the disk has
+checked them against a checksum, so this is the second line of defence."""
 
 State = tuple[Tree, Sessions, bytes, int]
 """the tree, the sessions, the secret, the zxid"""
@@ -71,7 +79,7 @@ def load(chunks: Iterable[bytes]) -> State:
     """Raises `ProtocolError` for anything that `dump` has not written just so."""
     try:
         return _load(chunks)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError) as error:
+    except _DAMAGE as error:
         raise ProtocolError(f"not a snapshot's contents: {error}") from None
 
 
@@ -82,6 +90,8 @@ def _load(chunks: Iterable[bytes]) -> State:
     if head[0] != FORMAT:
         raise ProtocolError(f"snapshot format {head[0]!r} is not {FORMAT}")
     _, zxid, secret, tree.ttl_enabled, session_items, table = head
+    if not (isinstance(zxid, int) and isinstance(secret, bytes)):
+        raise ProtocolError("the snapshot's head is garbled")
     for session_id, timeout_ms in session_items:
         sessions.add(session_id, timeout_ms)
     acls = [

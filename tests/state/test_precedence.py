@@ -116,6 +116,19 @@ def test_create_ttl(log: Applier, path: str, flags: int, ttl_ms: int, expected: 
     assert E(log.err(Op.CREATE_TTL, CreateTTLRequest(path, b"", OPEN, flags, ttl_ms))) is expected
 
 
+@pytest.mark.parametrize(
+    ("path", "flags", "ttl_ms", "expected"),
+    [("a", 0, 0, E.BAD_ARGUMENTS), ("a", 5, 0, E.UNIMPLEMENTED), ("/open/new", 6, 1000, E.UNIMPLEMENTED)],
+)
+def test_create_ttl_when_it_is_not_enabled(
+    log: Applier, path: str, flags: int, ttl_ms: int, expected: ErrorCode
+) -> None:
+    assert log.apply(Op.ENABLE_TTL, b"\0", 0)[0] == 0
+    request = CreateTTLRequest(path, b"", OPEN, flags, ttl_ms)
+    assert E(log.err(Op.CREATE_TTL, request)) is expected
+    assert [reply.err for _, _, reply in log.multi((Op.CREATE_TTL, request))] == [expected]
+
+
 def test_a_sequence_that_is_used_up_is_refused_after_the_permission(log: Applier) -> None:
     for path in ("/open", "/closed"):
         log.machine.tree.nodes[path].creates = SEQUENCE_MAX

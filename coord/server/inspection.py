@@ -127,7 +127,19 @@ class Inspection:
     @property
     def metrics(self) -> Mapping[str, int | float]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        return {"process_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3)}
+        soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return {
+            "open_file_descriptor_count": _open_files(),
+            "max_file_descriptor_count": soft_limit,
+            "process_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+        }
+
+
+def _open_files() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:  # not on this platform
+        return -1
 
 
 def _user_name() -> str:

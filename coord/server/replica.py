@@ -26,12 +26,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from coord.config import Config
 from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, HANDSHAKE_SECONDS
+from coord.logs import fields
 from coord.server.connection import PASSWORD_NONE, Connection, Phase, pack_event
 from coord.server.stats import ServerStats
 from coord.state.machine import Machine
@@ -91,6 +92,7 @@ class Replica:
         self.answer_word: Callable[[str], str] = _no_words
         self._new_secret = secret
         self._serving = False
+        self._connections_of: Counter[str] = Counter()
         self._session_connection: dict[int, Connection] = {}
         self._expiry = Expiry()
         self._closing_sessions: set[int] = set()
@@ -114,13 +116,14 @@ class Replica:
     def admit(self, host: str, port: int) -> Connection | None:
         """A client has connected; None if its host has too many connections (`maxClientCnxns`)."""
         limit = self.config.max_client_cnxns
-        if limit and sum(1 for each in self.connections if each.address[0] == host) >= limit:
-            log.warning("too many connections from %s - max is %d (maxClientCnxns)", host, limit)
+        if limit and self._connections_of[host] >= limit:
+            log.warning("too many connections from one host", extra=fields(host=host, maxClientCnxns=limit))
             return None
         connection = Connection(self, (host, port), self.config.jute_maxbuffer)
         if self.config.skip_acl:
             connection.identities += (SUPER,)
         self.connections[connection] = None
+        self._connections_of[host] += 1
         self.limit(connection, HANDSHAKE_SECONDS)
         return connection
 
@@ -130,13 +133,19 @@ class Replica:
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed: its watches go, its session lives on until it expires."""
-        self.connections.pop(connection, None)
+        del self.connections[connection]
+        host = connection.address[0]
+        self._connections_of[host] -= 1
+        if not self._connections_of[host]:
+            del self._connections_of[host]
         self._beats_left.pop(connection, None)
         self.watches.drop(connection)
         if self._session_connection.get(connection.session_id) is connection:
             del self._session_connection[connection.session_id]
         if connection.close_reason:
-            log.info("closed the connection of %s: %s", connection.name, connection.close_reason)
+            log.info(
+                "connection closed", extra=fields(client=connection.name, reason=connection.close_reason)
+            )
 
     def connect(self, connection: Connection, request: ConnectRequest) -> None:
         """The handshake (`reference`: ZooKeeperServer.processConnectRequest, in its order of checks)."""
@@ -163,13 +172,13 @@ class Replica:
         older = self._session_connection.get(session_id)
         if older is not None:
             # Even a wrong password ends it: so does ZooKeeper, and a client never has two connections.
-            older.close(f"session 0x{session_id & _MASK:x} is resumed on another connection")
+            older.close(f"session {_hex(session_id)} is resumed on another connection")
         timeout_ms = self.machine.sessions.timeouts.get(session_id)
         password = self.password_of(session_id)
         if timeout_ms is None or session_id in self._closing_sessions:
-            connection.refuse_session(f"session 0x{session_id & _MASK:x} has expired or never was")
+            connection.refuse_session(f"session {_hex(session_id)} has expired or never was")
         elif not hmac.compare_digest(password, request.password or PASSWORD_NONE):
-            connection.refuse_session(f"wrong password for session 0x{session_id & _MASK:x}")
+            connection.refuse_session(f"wrong password for session {_hex(session_id)}")
         else:
             # The timeout is negotiated anew at each connection, as in ZooKeeper.
             self._open(connection, session_id, self._clamp(request.timeout_ms), password)
@@ -177,6 +186,10 @@ class Replica:
     def _open(self, connection: Connection, session_id: int, timeout_ms: int, password: bytes) -> None:
         self._session_connection[session_id] = connection
         self._expiry.add(session_id, self._beats(timeout_ms))
+        log.info(
+            "session opened",
+            extra=fields(session=_hex(session_id), client=connection.name, timeout_ms=timeout_ms),
+        )
         connection.open_session(session_id, timeout_ms, password)
 
     def password_of(self, session_id: int) -> bytes:
@@ -193,7 +206,7 @@ class Replica:
         """The session has shown life. False if it is over: its request is dropped, its connection closed."""
         if self._expiry.touch(connection.session_id):
             return True
-        connection.close(f"session 0x{connection.session_id & _MASK:x} has expired")
+        connection.close(f"session {_hex(connection.session_id)} has expired")
         return False
 
     def submit(self, connection: Connection, xid: int, op: int, body: bytes) -> None:
@@ -316,7 +329,7 @@ class Replica:
             return
         for session_id in self._expiry.beat():
             if session_id not in self._closing_sessions:
-                log.info("session 0x%x has expired", session_id & _MASK)
+                log.info("session expired", extra=fields(session=_hex(session_id)))
                 self._closing_sessions.add(session_id)
                 self._submit(None, session_id, 0, Op.CLOSE_SESSION, b"")
         for connection in list(self._beats_left):
@@ -343,6 +356,10 @@ class Replica:
     def take_dirty(self) -> list[Connection]:
         dirty, self.dirty = self.dirty, []
         return dirty
+
+
+def _hex(session_id: int) -> str:
+    return f"0x{session_id & _MASK:x}"
 
 
 def _no_words(word: str) -> str:

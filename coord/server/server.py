@@ -23,6 +23,7 @@ from time import monotonic, time
 import trio
 
 from coord.config import Config
+from coord.logs import fields
 from coord.server.clients import ClientSockets, listen, selector_is_pollable
 from coord.server.clock import run_clock
 from coord.server.four_letter import answer
@@ -80,7 +81,10 @@ class Server:
                     nursery.start_soon(
                         run_snapshots, self._due, self._disk, recovered.snapshot_directory, keep
                     )
-                log.info("serving clients at %s:%d", config.client_port_address, self.port)
+                log.info(
+                    "serving clients",
+                    extra=fields(address=f"{config.client_port_address}:{self.port}"),
+                )
                 task_status.started(self)
 
     async def _serve_clients(self, listener: socket.socket) -> None:

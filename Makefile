@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format crash test-zookeeper clean
+.PHONY: help demo test lint format crash test-zookeeper clean
 .DEFAULT_GOAL := help
 
 help:  ## this list

@@ -207,7 +207,12 @@ class ServerProcess:
         (self.directory / "data").mkdir(exist_ok=True)
         if self.flavour is Flavour.COORD:
             return [sys.executable, "-m", "coord", "serve", str(path)]
-        properties = [f"-Dzookeeper.{key}={value}" for key, value in self._properties.items()]
+        # Most of them begin with "zookeeper."; a few forgot.
+        properties = [
+            f"-D{prefix}{key}={value}"
+            for key, value in self._properties.items()
+            for prefix in ("zookeeper.", "")
+        ]
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         return [*java_command(self.directory, main, *properties), str(path)]
 

@@ -108,7 +108,7 @@ def printed(server: ServerProcess) -> list[str]:
 
 
 def normalised(line: str) -> list[str]:
-    """The line, or nothing: without what the client says of its own accord and what differs from run to run."""
+    """The line without what differs from run to run; nothing if the client says it of its own accord."""
     line = " ".join(line.split())
     noise = r"$|Creating |Watcher SESSION_EVENT|Got a new session|[cm]time ?=|time = |\d{4}-"
     return [] if re.match(noise, line) else [re.sub(r"([cm]zxid=)[0-9a-f]+", r"\1#", line)]

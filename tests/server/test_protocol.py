@@ -7,9 +7,12 @@ test asks `either` for the value that fits the server it runs against.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import struct
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -51,7 +54,7 @@ from coord.wire.records import (
     encode_multi,
 )
 from tests.rawclient import ANYONE, OPEN, Closed, RawClient, four_letters, wait_until
-from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper
+from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper, serves
 
 T = TypeVar("T")
 TICK_MS = 500
@@ -1155,3 +1158,65 @@ def test_a_session_and_its_ephemerals_survive_a_restart(tmp_path_factory: pytest
                 assert again.session.session_id == zk.session.session_id
                 assert stat_of(again.exists("/e")) == before
                 assert again.set("/e", b"y", 9).zxid > before.mzxid
+
+
+# -- what zoo.cfg changes -----------------------------------------------------------------------------
+
+
+def configured(
+    tmp_path_factory: pytest.TempPathFactory,
+    config: dict[str, str] | None = None,
+    properties: dict[str, str] | None = None,
+) -> ServerProcess:
+    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
+        pytest.skip(missing_zookeeper())
+    return ServerProcess(tmp_path_factory.mktemp("configured"), config, properties=properties)
+
+
+def test_ttls_are_off_unless_extended_types_are_on(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with configured(tmp_path_factory) as process, RawClient.open(process.port) as zk:
+        assert zk.create("/a", flags=5, op=Op.CREATE_TTL, ttl_ms=1000).err == ErrorCode.UNIMPLEMENTED
+        assert zk.create("/a", flags=4, op=Op.CREATE_CONTAINER).err == 0
+
+
+def missing(zk: RawClient, path: str) -> bool:
+    return zk.exists(path).err == ErrorCode.NO_NODE
+
+
+def test_containers_and_ttl_znodes_go_when_they_are_empty(tmp_path_factory: pytest.TempPathFactory) -> None:
+    properties = {"extendedTypesEnabled": "true", "znode.container.checkIntervalMs": "100"}
+    with configured(tmp_path_factory, None, properties) as process, RawClient.open(process.port) as zk:
+        for name in ("used", "unused", "busy"):
+            assert zk.create(f"/{name}", flags=4, op=Op.CREATE_CONTAINER).err == 0
+        for name in ("short", "parent", "long"):
+            ttl = 60_000 if name == "long" else 300
+            assert zk.create(f"/{name}", flags=5, op=Op.CREATE_TTL, ttl_ms=ttl).err == 0
+        for path in ("/used/child", "/busy/child", "/parent/child"):
+            assert zk.create(path).err == 0
+        assert zk.delete("/used/child").err == 0
+        for path in ("/used", "/short"):
+            wait_until(partial(missing, zk, path))
+        for path in ("/unused", "/busy", "/parent", "/long"):
+            assert zk.exists(path).err == 0
+        assert zk.delete("/parent/child").err == 0
+        wait_until(partial(missing, zk, "/parent"))
+
+
+def test_the_super_user_is_asked_for_no_permission(tmp_path_factory: pytest.TempPathFactory) -> None:
+    digest = "super:" + base64.b64encode(hashlib.sha1(b"super:secret").digest()).decode()
+    properties = {"DigestAuthenticationProvider.superDigest": digest}
+    with configured(tmp_path_factory, None, properties) as process, RawClient.open(process.port) as zk:
+        assert zk.create("/a", acl=[ACL(31, Id("digest", DIGEST))]).err == 0
+        assert zk.get("/a").err == ErrorCode.NO_AUTH
+        assert authenticate(zk, "digest", b"super:wrong") == 0
+        assert zk.get("/a").err == ErrorCode.NO_AUTH
+        assert authenticate(zk, "digest", b"super:secret") == 0
+        assert zk.get("/a").err == 0
+        assert zk.delete("/a").err == 0
+
+
+def test_connections_from_one_address_are_limited(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with configured(tmp_path_factory, {"maxClientCnxns": "2"}) as process:
+        with RawClient.open(process.port), RawClient.open(process.port), RawClient(process.port) as third:
+            assert third.expect_end() == b""
+        wait_until(lambda: serves(process.port))

@@ -193,6 +193,7 @@ class Events(trio.abc.ReceiveChannel[WatchEvent | Resynced]):
         self._closed = False
 
     async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint_if_cancelled()
         path = self._chroot.inside(self._path)
         other = Kind.PERSISTENT if self._kind is Kind.RECURSIVE else Kind.RECURSIVE
         if other in self._link.watches.kinds(path):

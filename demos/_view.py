@@ -1,0 +1,181 @@
+"""What the audience sees: lines, or on a terminal with rich a live picture of the cluster.
+
+Owns the presentation. It reads a `Picture` and the steps, and changes neither.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from demos._picture import Picture
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FRAME_SECONDS: Final = 0.1
+FEED_LINES: Final = 12
+
+
+class StepLike(Protocol):
+    title: str
+    observed: str
+    seconds: float | None
+    failed: bool
+
+
+class View(Protocol):
+    async def run(self) -> None:
+        """Show what happens, until cancelled."""
+
+    def close(self) -> None:
+        """Show what has been proven."""
+
+
+def can_show_live() -> bool:
+    """Whether standard output is a terminal, and rich is there to draw on it."""
+    return sys.stdout.isatty() and find_spec("rich") is not None
+
+
+def make_view(picture: Picture, steps: Sequence[StepLike], server: str, *, live: bool) -> View:
+    """The live view, or lines."""
+    return (LiveView if live else PlainView)(picture, steps, server)
+
+
+class PlainView:
+    """A line for each thing that happens."""
+
+    def __init__(self, picture: Picture, steps: Sequence[StepLike], server: str) -> None:
+        self._picture = picture
+        self._steps = steps
+        self._printed = 0
+        print(f"server: {server}", flush=True)
+
+    async def run(self) -> None:
+        while True:
+            self._print_news()
+            await self._picture.changed()
+
+    def _print_news(self) -> None:
+        for happening in self._picture.feed[self._printed :]:
+            print(f"{happening.at:6.2f}  {happening.text}", flush=True)
+        self._printed = len(self._picture.feed)
+
+    def close(self) -> None:
+        self._print_news()
+        print("\nproven by watching the znodes:")
+        for step in self._steps:
+            print(f"{_mark(step)} {_time(step):>7}  {step.title}")
+            if step.observed:
+                print(f"            {step.observed}")
+        sys.stdout.flush()
+
+
+class LiveView:
+    """Brokers, partitions, steps and news in one picture."""
+
+    def __init__(self, picture: Picture, steps: Sequence[StepLike], server: str) -> None:
+        from rich.console import Console
+
+        self._picture = picture
+        self._steps = steps
+        self._server = server
+        self._console = Console()
+
+    async def run(self) -> None:
+        from rich.live import Live
+
+        with Live(self._render(), console=self._console, auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(self._render(), refresh=True)
+                with trio.move_on_after(FRAME_SECONDS * 5):  # the clock of the present step goes on
+                    await self._picture.changed()
+                await trio.sleep(FRAME_SECONDS)
+
+    def close(self) -> None:
+        from rich.table import Table
+
+        table = Table(title="proven by watching the znodes", title_justify="left", expand=False)
+        table.add_column("")
+        table.add_column("step")
+        table.add_column("observed", style="cyan")
+        table.add_column("took", justify="right")
+        for step in self._steps:
+            table.add_row(_mark(step), step.title, step.observed, _time(step))
+        self._console.print(table)
+
+    def _render(self) -> RenderableType:
+        from rich.columns import Columns
+        from rich.console import Group
+
+        return Group(
+            f"[bold]a cluster of brokers on coord[/]  [dim]{self._server}  {self._picture.now:5.1f} s[/]",
+            Columns([self._brokers(), self._partitions()], padding=(0, 3)),
+            self._progress(),
+            self._news(),
+        )
+
+    def _brokers(self) -> RenderableType:
+        from rich.table import Table
+
+        picture = self._picture
+        table = Table(title="/brokers/ids", title_justify="left")
+        for heading in ("broker", "state", "epoch", "leads", ""):
+            table.add_column(heading, justify="left" if heading in ("state", "") else "right")
+        for broker in sorted(picture.seen):
+            there = picture.brokers.get(broker)
+            office = "[yellow]controller[/]" if broker == picture.controller else ""
+            if there is None:
+                table.add_row(f"[dim]{broker}[/]", "[red]gone[/]", "", "", office)
+            else:
+                led = str(len(picture.led_by(broker)))
+                table.add_row(str(broker), "[green]registered[/]", f"{there.epoch:#x}", led, office)
+        table.caption = f"controller epoch {picture.controller_epoch}"
+        return table
+
+    def _partitions(self) -> RenderableType:
+        from rich.table import Table
+
+        picture = self._picture
+        table = Table(title="/brokers/topics", title_justify="left")
+        for heading in ("partition", "replicas", "leader", "in sync", "epoch"):
+            table.add_column(heading)
+        for which, replicas in picture.assignments.items():
+            state = picture.partitions.get(which)
+            if state is None:
+                continue
+            preferred = state.leader == replicas[0]
+            leader = f"[{'green' if preferred else 'yellow'}]{state.leader}[/]"
+            isr = " ".join(str(one) if one in state.isr else f"[dim strike]{one}[/]" for one in replicas)
+            table.add_row(str(which), " ".join(map(str, replicas)), leader, isr, str(state.leader_epoch))
+        return table
+
+    def _progress(self) -> RenderableType:
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        current = next((step for step in self._steps if step.seconds is None), None)
+        for step in self._steps:
+            style = "bold" if step is current else "dim" if step.seconds is None else ""
+            table.add_row(_mark(step), f"[{style}]{step.title}[/]" if style else step.title, _time(step))
+        return table
+
+    def _news(self) -> RenderableType:
+        from rich.panel import Panel
+        from rich.text import Text
+
+        lines = [f"{at:6.2f}  {text}" for at, text in self._picture.feed[-FEED_LINES:]]
+        lines += [""] * (FEED_LINES - len(lines))
+        return Panel(Text("\n".join(lines)), title="seen", title_align="left", border_style="dim")
+
+
+def _mark(step: StepLike) -> str:
+    return "✗" if step.failed else "·" if step.seconds is None else "✓"
+
+
+def _time(step: StepLike) -> str:
+    return "" if step.seconds is None else f"{step.seconds:.2f} s"

@@ -38,7 +38,7 @@ from tests.rawclient import Closed, RawClient
 from tests.servers import Flavour, ServerProcess, chosen_flavour
 
 SERVING_SECONDS = 2.0
-"""For coord; a JVM is given longer."""
+"""For coord on an otherwise idle machine; a JVM is given longer."""
 SNAP_COUNTS = (50, 300, 2_000, 100_000)
 SESSION_MS = 40_000
 
@@ -270,11 +270,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--directory", type=Path, help="keep the server's files here (default: a temporary one)"
     )
+    parser.add_argument("--limit", type=float, default=SERVING_SECONDS, help="seconds until it must serve")
     options = parser.parse_args(argv)
     print(f"{chosen_flavour().value}: {options.kills} kills, --seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         directory = options.directory or Path(temporary)
-        loop = KillLoop(directory, options.seed, options.writers)
+        loop = KillLoop(directory, options.seed, options.writers, options.limit)
         try:
             loop.run(options.kills, lambda line: print(line, flush=True))
         except (Wrong, RuntimeError) as error:

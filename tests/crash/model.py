@@ -29,8 +29,8 @@ from coord.wire.records import (
 from tests.rawclient import OPEN, RawClient, Reply
 
 KEYS = 3
-CROWD = 25
-"""znodes of one kind above which the writer deletes more than it creates"""
+CROWD = 150
+"""znodes above which a writer deletes more than it creates"""
 
 
 @dataclass
@@ -118,7 +118,8 @@ class Writes:
         """A write for the state `model`, which it does not change."""
         self.count += 1
         value = str(self.count).encode() * self.rng.randrange(1, 40)
-        return self.rng.choice(_KINDS)(self, model, value)
+        kinds = _SHRINKING if len(model.nodes) > CROWD else _KINDS
+        return self.rng.choice(kinds)(self, model, value)
 
     def set_one(self, model: Model, value: bytes) -> Write:
         path = f"{model.root}/key{self.rng.randrange(KEYS)}"
@@ -149,10 +150,6 @@ class Writes:
         path = self.rng.choice(deletable)
         body = DeleteRequest(path, -1).encode()
         return Write("delete", Op.DELETE, body, lambda m: m.delete(path), _done)
-
-    def thin_out(self, model: Model, value: bytes) -> Write:
-        crowded = len(model.nodes) > 2 * CROWD
-        return (self.delete_one if crowded else self.create_one)(model, value)
 
     def change_together(self, model: Model, value: bytes) -> Write:
         """All keys get one value, and a znode tells of it: a multi of four operations."""
@@ -185,10 +182,10 @@ _KINDS: list[Callable[[Writes, Model, bytes], Write]] = [
     Writes.queue_up,
     Writes.delete_one,
     Writes.delete_one,
-    Writes.thin_out,
     Writes.change_together,
     Writes.fail_together,
 ]
+_SHRINKING = [*_KINDS, *[Writes.delete_one] * 4]
 
 
 def _errors(reply: Reply) -> list[int]:

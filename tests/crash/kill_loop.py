@@ -84,6 +84,7 @@ class Writer:
         root = self.known.root
         for path, flags in ((root, 0), (self.known.queue, 0), (f"{root}/alive", 1)):
             self._check(zk.create(path, flags=flags).err == 0, f"cannot create {path}")
+        self.known.changes[root] = 2
         for number in range(KEYS):
             path = f"{root}/key{number}"
             self._check(zk.create(path).err == 0, f"cannot create {path}")
@@ -167,7 +168,7 @@ class Writer:
         lines = [
             f"{self.known.root}: none of the {len(self.pending)} writes under way explains what is found",
             *different,
-            f"  queue: known {before.changes} changes, found {state.changes}",
+            f"  creates and deletes: known {dict(before.changes)}, found {dict(state.changes)}",
             "  under way: " + ", ".join(write.name for write in self.pending),
         ]
         return "\n".join(lines)

@@ -9,6 +9,7 @@ lost write, half a multi, a write done twice or out of order, a sequence number 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -40,8 +41,8 @@ class Model:
     root: str
     nodes: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     """path -> data and version, of every znode but the root and its queue"""
-    changes: int = 0
-    """cversion of the queue: its creates and deletes"""
+    changes: Counter[str] = field(default_factory=Counter)
+    """cversion of the root and of its queue: creates and deletes, so that no two of them cancel out"""
     made: int = field(default=0, compare=False)
     """creates in the queue: the next sequence number"""
 
@@ -50,18 +51,17 @@ class Model:
         return f"{self.root}/queue"
 
     def copy(self) -> Model:
-        return Model(self.root, dict(self.nodes), self.changes, self.made)
+        return Model(self.root, dict(self.nodes), Counter(self.changes), self.made)
 
     def create(self, path: str, data: bytes) -> None:
         self.nodes[path] = (data, 0)
-        if path.startswith(f"{self.queue}/"):
-            self.changes += 1
-            self.made += 1
+        parent = path.rpartition("/")[0]
+        self.changes[parent] += 1
+        self.made += parent == self.queue
 
     def delete(self, path: str) -> None:
         del self.nodes[path]
-        if path.startswith(f"{self.queue}/"):
-            self.changes += 1
+        self.changes[path.rpartition("/")[0]] += 1
 
     def set(self, path: str, data: bytes) -> None:
         self.nodes[path] = (data, self.nodes[path][1] + 1)
@@ -92,8 +92,7 @@ def found(zk: RawClient, root: str) -> Model:
         request = PathWatchRequest(parent, False)
         listing = zk.ask(Op.GET_CHILDREN2, request.encode()).decode(Op.GET_CHILDREN2)
         assert isinstance(listing, Children2Reply)
-        if parent == model.queue:
-            model.changes = listing.stat.cversion
+        model.changes[parent] = listing.stat.cversion
         for path in (f"{parent}/{name}" for name in listing.children):
             if path in (model.queue, f"{root}/alive"):
                 continue

@@ -224,14 +224,22 @@ class Events(trio.abc.ReceiveChannel[WatchEvent | Resynced]):
         """The next event, or `Resynced` where some may be missing. Raises `ClientClosed` when the client was
         closed, `trio.ClosedResourceError` when this channel was."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._events:
-            if self._closed:
-                raise trio.ClosedResourceError
-            if self._link.closed:
-                raise ClientClosed(path=self._path, operation="addWatch")
-            self._changed = trio.Event()
-            await self._changed.wait()
-        return self._events.popleft()
+        while True:
+            try:
+                return self.receive_nowait()
+            except trio.WouldBlock:
+                self._changed = trio.Event()
+                await self._changed.wait()
+
+    def receive_nowait(self) -> WatchEvent | Resynced:
+        """As `receive`, but raises `trio.WouldBlock` where that would wait."""
+        if self._events:
+            return self._events.popleft()
+        if self._closed:
+            raise trio.ClosedResourceError
+        if self._link.closed:
+            raise ClientClosed(path=self._path, operation="addWatch")
+        raise trio.WouldBlock
 
     async def aclose(self) -> None:
         if not self._closed:

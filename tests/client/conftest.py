@@ -45,6 +45,11 @@ class LiveServer:
         """Leads to a znode that is this test's alone and has no children yet."""
         return self.hosts + self.chroot
 
+    def differs(self, name: str) -> bool:
+        """Is it one that does differently what `DIFFERENCES` lists under `name`?"""
+        assert name in DIFFERENCES
+        return self.flavour is Flavour.ZOOKEEPER
+
     async def stop(self) -> None:
         if isinstance(self._running, EmbeddedServer):
             await self._running.stop()

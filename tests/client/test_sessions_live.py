@@ -277,3 +277,29 @@ async def test_a_persistent_watch_of_one_znode(zk: Client) -> None:
         await zk.set("/a/b", b"not this one")
         kinds = [(await events.receive())[:2] for _ in range(4)]
         assert kinds == [(EventType.DATA_CHANGED, "/a")] * 3 + [(EventType.CHILDREN_CHANGED, "/a")]
+
+
+@pytest.mark.trio
+async def test_an_event_carries_the_zxid_of_its_change(zk: Client, server: LiveServer) -> None:
+    await zk.create("/a")
+    with zk.watch() as watch:
+        await zk.get("/a", watch=watch)
+        stat = await zk.set("/a", b"x")
+        assert (await watch.wait()).zxid == (-1 if server.differs("event-zxid") else stat.mzxid)
+
+
+@pytest.mark.trio
+async def test_a_one_shot_watch_leaves_a_persistent_one_alone(zk: Client, server: LiveServer) -> None:
+    await zk.create("/a")
+    async with zk.add_watch("/a", recursive=False) as events:
+        with zk.watch() as watch:
+            await zk.get("/a", watch=watch)
+            await zk.set("/a", b"1")
+            assert (await watch.wait()).type is EventType.DATA_CHANGED
+        await zk.set("/a", b"2")
+        assert isinstance(events.receive_nowait(), coord.WatchEvent)
+        if server.differs("watch-modes"):
+            with pytest.raises(trio.WouldBlock):
+                events.receive_nowait()
+        else:
+            assert isinstance(events.receive_nowait(), coord.WatchEvent)

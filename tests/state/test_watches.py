@@ -201,6 +201,17 @@ def test_events_go_to_those_who_may_read(log: Watching) -> None:
     assert not log.watches.has("/p/secret", WatcherType.DATA, stranger)  # used up all the same
 
 
+def test_that_children_changed_is_the_parents_to_tell(log: Watching) -> None:
+    caller = Caller()
+    for change in (
+        lambda: log.create("/p/hidden", acl=only(0)),
+        lambda: log.ok(Op.DELETE, DeleteRequest("/p/hidden", -1)),
+    ):
+        log.watch(Op.GET_CHILDREN, "/p", caller)
+        change()
+        assert log.take(caller) == [(CHILDREN, "/p")]
+
+
 # -- looking for watches, removing them ----------------------------------------------------------------
 
 KINDS: dict[WatcherType, Callable[[Watching, Caller], object]] = {

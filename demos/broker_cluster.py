@@ -73,7 +73,7 @@ class Cluster:
             [sys.executable, "-m", "demos.broker_cluster", "broker", *words],
             stdin=subprocess.PIPE,  # a broker whose input ends knows that the demo is gone
             stderr=self._errors,
-            start_new_session=True,
+            process_group=0,  # Ctrl-C is for the demo; and a stopped one dies when its group is orphaned
         )
 
     def errors(self) -> str:

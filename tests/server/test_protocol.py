@@ -1063,6 +1063,18 @@ def test_writes_before_close_session_are_done(server: ServerProcess, zk: RawClie
     assert stat_of(zk.exists(root)).num_children == 50
 
 
+def test_a_client_need_not_wait_for_the_answer_to_its_requests(
+    server: ServerProcess, zk: RawClient, root: str
+) -> None:
+    with RawClient.open(server.port) as leaving:
+        for number in range(50):
+            leaving.send(number, Op.CREATE, CreateRequest(f"{root}/{number}", b"", OPEN, number % 2).encode())
+        leaving.send(50, Op.CLOSE_SESSION)
+    wait_until(lambda: zk.exists(f"{root}/48").err == 0)
+    wait_until(partial(missing, zk, f"{root}/49"), 1.0)
+    assert stat_of(zk.exists(root)).num_children == 25
+
+
 # -- four-letter words --------------------------------------------------------------------------------
 
 

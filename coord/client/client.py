@@ -68,9 +68,11 @@ _READY = (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY)
 class Client(Operations):
     """See `coord.connect`, which makes one; entering it waits for the first session."""
 
-    def __init__(self, link: Link, core: Session, chroot: Chroot) -> None:
+    def __init__(self, link: Link, core: Session, chroot: Chroot, credentials: Sequence[Call] = ()) -> None:
+        """`credentials` are the calls that learn what becomes of those given from the start."""
         super().__init__(link, chroot)
         self._core = core
+        self._credentials = credentials
         self._nurseries = trio.open_nursery()
         self._janitor_scope = trio.CancelScope(shield=True)
         self._janitor_stopped = trio.Event()
@@ -96,6 +98,8 @@ class Client(Operations):
             state = await self.session.state.wait_value(
                 lambda state: state in (*_READY, SessionState.AUTH_FAILED)
             )
+            for call in self._credentials:
+                await self._link.wait(call)
             if state is SessionState.AUTH_FAILED:
                 raise AuthFailed(operation="connect")
         except BaseException as error:
@@ -238,12 +242,14 @@ def connect(
         raise BadArguments(f"the session timeout must be above 0 s and below 24 days, not {timeout}")
     addresses, chroot = parse_connect_string(hosts)
     core = Session(timeout, read_only=read_only, handle=session)
+    calls: list[Call] = []
     for scheme, credentials in auth:
-        core.add_auth(scheme, _bytes(credentials), None)
+        calls.append(Call(Op.AUTH, b"", operation="connect"))
+        core.add_auth(scheme, _bytes(credentials), calls[-1])
     link = Link(
         core,
         Addresses(addresses, Random()),
         connect_timeout=connect_timeout or max(1.0, timeout / 6),
         open_stream=partial(open_stream, tls=tls),
     )
-    return Client(link, core, Chroot(chroot))
+    return Client(link, core, Chroot(chroot), calls)

@@ -112,7 +112,7 @@ class LiveSession:
     @property
     def timeout(self) -> float:
         """Seconds, as the server granted them (it keeps to its own bounds)."""
-        return self._core.timeout
+        return self._core.lease.timeout
 
     @property
     def generation(self) -> int:
@@ -130,7 +130,7 @@ class LiveSession:
 
         The send time of the newest acknowledged request, plus the timeout, less a margin of a sixth of it.
         """
-        return self._core.valid_until
+        return self._core.lease.valid_until
 
     @contextmanager
     def guard(self, policy: Loss = Loss.DEADLINE) -> Iterator[Guard]:
@@ -164,7 +164,7 @@ class LiveSession:
             if not core.connected:
                 self._lose(Loss.IMMEDIATE, "the connection was lost")
         if self._guards:
-            self._push(core.valid_until, core.timeout)
+            self._push(core.lease.valid_until, core.lease.timeout)
 
     def end(self, reason: str) -> None:
         """The session is over: so is every guard of it."""

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 import trio
 
 from coord.errors import BadArguments
+from coord.logs import fields
 
 logger = logging.getLogger("coord.client")
 
@@ -112,7 +113,7 @@ class Addresses:
         try:
             found = await trio.socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
         except OSError as error:
-            logger.warning("cannot resolve %s: %s", host.name, error)
+            logger.warning("host not resolved", extra=fields(host=host.name, error=str(error)))
             return []
         ips = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         self._random.shuffle(ips)

@@ -25,9 +25,11 @@ from coord import limits
 from coord.client.calls import Call, Ended, Fired, Opened, SessionState
 from coord.client.guarantee import LiveSession
 from coord.client.hosts import Address, Addresses
-from coord.client.session import SILENCE, Session
+from coord.client.lease import SILENCE
+from coord.client.session import Session
 from coord.client.watches import Watcher, Watches
 from coord.errors import ClientClosed, ConnectionLost, CoordError, error_of
+from coord.logs import fields
 from coord.wire.records import Op
 
 logger = logging.getLogger("coord.client")
@@ -149,7 +151,7 @@ class Link:
         try:
             await self.wait(call)
         except CoordError as error:
-            logger.debug("the session was not closed in good order: %s", error)
+            logger.debug("session not closed in good order", extra=fields(error=str(error)))
 
     async def _attempt(self, address: Address) -> None:
         """One connection, from opening it to its end."""
@@ -160,12 +162,12 @@ class Link:
                 stream = await self._open_stream(address)
                 await self._shake_hands(stream)
             self._addresses.succeeded()
-            logger.info("connected to %s:%d", *address.host)
+            logger.info("connected", extra=fields(server=_name(address), session=hex(core.id)))
             await self._converse(stream)
         except trio.TooSlowError:
-            logger.info("%s:%d (%s) did not answer in time", *address.host, address.ip)
+            logger.info("server did not answer in time", extra=fields(server=_name(address)))
         except (CoordError, *_BROKEN) as error:
-            logger.info("%s:%d (%s): %s", *address.host, address.ip, error)
+            logger.info("no connection", extra=fields(server=_name(address), error=str(error)))
         finally:
             if not self.closed:
                 core.detach()
@@ -187,14 +189,18 @@ class Link:
                 try:
                     await part(stream)
                 except (CoordError, *_BROKEN) as error:
-                    logger.info("the connection is over: %s", error)
+                    self._log_end(str(error))
                 except trio.TooSlowError:
-                    logger.info("the connection is over: the server takes no more requests")
+                    self._log_end("the server takes no more requests")
                 finally:
                     nursery.cancel_scope.cancel(reason="the connection is over")
 
             nursery.start_soon(until_over, self._send_all)
             await until_over(self._receive_all)
+
+    def _log_end(self, why: str) -> None:
+        if not self.closed:
+            logger.info("connection lost", extra=fields(session=hex(self._core.id), error=why))
 
     async def _receive_all(self, stream: trio.abc.Stream) -> None:
         while True:
@@ -220,11 +226,11 @@ class Link:
             while core.has_outgoing:
                 data = core.outgoing(trio.current_time())
                 try:
-                    with trio.fail_after(core.timeout / 3):
+                    with trio.fail_after(core.lease.timeout / 3):
                         await stream.send_all(data)
                 except _BROKEN:
                     # What the server said before it closed is still to be read: the other task sees the end.
-                    await trio.sleep(core.timeout * SILENCE)
+                    await trio.sleep(core.lease.timeout * SILENCE)
                     raise
 
     # -- carrying out what the core has concluded -----------------------------------------------------
@@ -254,6 +260,12 @@ class Link:
             for watcher in happened.lasting:
                 watcher.resynced()
         else:
+            logger.warning("session over", extra=fields(state=self._core.state.name))
             self.session.end("the session has expired")
             for watcher in happened.watchers:
                 watcher.session_ended()
+
+
+def _name(address: Address) -> str:
+    host, port = address.host
+    return f"{host}:{port}" if host == address.ip else f"{host}:{port} ({address.ip})"

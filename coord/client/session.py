@@ -21,8 +21,6 @@ Rules that hold:
 - A write that was sent and not answered fails with `ConnectionLost`; a read is sent again.
 - The session is over only by a server's word: a handshake that refuses it, or answers with another
   session, or a reply that says so. Then every unanswered call fails with `SessionExpired`.
-- `valid_until` counts from the *sending* of the newest acknowledged request: no server can have counted
-  from an earlier moment.
 """
 
 from __future__ import annotations
@@ -45,6 +43,7 @@ from coord.client.calls import (
     SessionHandle,
     SessionState,
 )
+from coord.client.lease import Lease
 from coord.client.watches import LASTING, REMOVED_BY, Kind, Watcher, Watches, WatchEvent
 from coord.errors import (
     AuthFailed,
@@ -71,13 +70,6 @@ from coord.wire.records import (
     decode_connect_reply,
 )
 
-PING_AFTER: Final = 1 / 3
-"""of the timeout: so old may the newest acknowledgement get before the client asks for another"""
-SILENCE: Final = 1 / 6
-"""of the timeout: so long may a pinged server stay silent before it is given up"""
-MARGIN: Final = 1 / 6
-"""of the timeout: kept from what the session guarantees, for clocks that run apart and slow reactions"""
-
 SEND_BYTES: Final = 256 * 1024
 XID_MAX: Final = 0x7FFFFFFF
 
@@ -100,13 +92,13 @@ class _Phase(Enum):
 
 
 class Session:
-    """See the module's text. `timeout` is in seconds: what is asked for, then what the server granted."""
+    """See the module's text. `timeout` is in seconds, as asked for; what was granted is in `lease`."""
 
     def __init__(
         self, timeout: float, *, read_only: bool = False, handle: SessionHandle | None = None
     ) -> None:
         self.asked_timeout = timeout
-        self.timeout = timeout
+        self.lease = Lease(timeout)
         self.read_only = read_only
         self.id, self.password = handle or SessionHandle(0, NO_PASSWORD)
         self.generation = 1 if handle else 0
@@ -123,9 +115,6 @@ class Session:
         self._outcomes: list[Outcome] = []
         self._xid = 0
         self._attached_at = -inf
-        self._acknowledged_at = -inf  # when the newest acknowledged request was sent
-        self._received_at = -inf
-        self._pinged_at: float | None = None
 
     # -- what is known ------------------------------------------------------------------------------
 
@@ -134,22 +123,13 @@ class Session:
         return self._phase is _Phase.OPEN
 
     @property
-    def valid_until(self) -> float:
-        """Until then no server has expired the session; -inf if there is none."""
-        return self._acknowledged_at + self.timeout * (1 - MARGIN)
-
-    @property
     def has_outgoing(self) -> bool:
         return bool(self._outbox) or (self._phase is _Phase.OPEN and bool(self._queue))
 
     @property
     def next_tick(self) -> float:
         """When `tick` has something to do if nothing else happens before; inf without a connection."""
-        if self._phase is not _Phase.OPEN:
-            return inf
-        if self._pinged_at is None:
-            return self._acknowledged_at + self.timeout * PING_AFTER
-        return max(self._pinged_at, self._received_at) + self.timeout * SILENCE
+        return self.lease.next_tick if self._phase is _Phase.OPEN else inf
 
     def take_outcomes(self) -> list[Outcome]:
         """What has happened since the last time, in order."""
@@ -219,7 +199,7 @@ class Session:
         self._phase = _Phase.APART
         self._outbox.clear()
         self._auths.clear()
-        self._pinged_at = None
+        self.lease.pinged_at = None
         if self.state in (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY):
             self.state = SessionState.SUSPENDED
         pending, self._pending = self._pending, deque()
@@ -252,7 +232,7 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> None:
         """Takes bytes off the connection. Raises `CoordError` when it cannot go on; then `detach`."""
-        self._received_at = now
+        self.lease.received_at = now
         self._frames.receive(data)
         try:
             for frame in self._frames.frames():
@@ -262,23 +242,25 @@ class Session:
                     self._receive_hello(decode_connect_reply(frame), now)
         except FrameTooLarge as error:
             if self._pending:  # replies come in order, so this is whose reply it is; again would not help
-                self._fail(self._pending.popleft(), error)
+                call = self._pending.popleft()
+                error.path, error.operation = call.path, call.operation
+                self._fail(call, error)
             raise
 
     def tick(self, now: float) -> None:
         """Pings when an acknowledgement is due; raises `ConnectionLost` when the server stays silent."""
         if now < self.next_tick:
             return
-        if self._pinged_at is not None:
-            raise ConnectionLost(f"the server was silent for {now - self._received_at:.1f} s")
-        self._pinged_at = now
+        if self.lease.pinged_at is not None:
+            raise ConnectionLost(f"the server was silent for {now - self.lease.received_at:.1f} s")
+        self.lease.pinged_at = now
         self._outbox.append(pack_frame(_REQUEST_HEADER.pack(Xid.PING, Op.PING)))
 
     def close(self) -> None:
         """The client is closed: nothing is answered any more."""
         self.detach()
         self.state = SessionState.CLOSED
-        self._acknowledged_at = -inf
+        self.lease.end()
 
     def take_calls(self) -> list[Call]:
         """Every call that nobody has answered, taken out; for the shell that closes or fails them."""
@@ -327,8 +309,8 @@ class Session:
         new = self.id == 0
         self.generation += new
         self.id, self.password = reply.session_id, reply.password or NO_PASSWORD
-        self.timeout = reply.timeout_ms / 1000
-        self._acknowledged_at = self._attached_at
+        self.lease.timeout = reply.timeout_ms / 1000
+        self.lease.acknowledge(self._attached_at)
         self._phase = _Phase.OPEN
         self.state = SessionState.CONNECTED_READ_ONLY if reply.read_only else SessionState.CONNECTED
         for credential in self._credentials:
@@ -346,7 +328,7 @@ class Session:
         if zxid > self.last_zxid:
             self.last_zxid = zxid
         if xid == Xid.PING:
-            self._receive_pong()
+            self.lease.pong()
         elif xid == Xid.AUTH:
             self._receive_auth(error)
         else:
@@ -361,11 +343,6 @@ class Session:
         watchers = self.watches.fire(event)
         if watchers:
             self._outcomes.append(Fired(event, watchers))
-
-    def _receive_pong(self) -> None:
-        if self._pinged_at is not None:
-            self._acknowledged_at = max(self._acknowledged_at, self._pinged_at)
-            self._pinged_at = None
 
     def _receive_auth(self, error: int) -> None:
         if not self._auths:
@@ -386,8 +363,7 @@ class Session:
             self._pending.appendleft(call)
             self._end()
             raise SessionExpired
-        if call.sent_at > self._acknowledged_at:
-            self._acknowledged_at = call.sent_at
+        self.lease.acknowledge(call.sent_at)
         call.zxid = zxid
         if error:
             call.error = error
@@ -421,7 +397,7 @@ class Session:
         self._phase = _Phase.APART
         self.state = SessionState.EXPIRED
         self.id, self.password = 0, NO_PASSWORD
-        self._acknowledged_at = -inf
+        self.lease.end()
         calls = [*self._pending, *self._queue]
         self._pending.clear()
         self._queue.clear()
@@ -433,7 +409,7 @@ class Session:
         """The credentials are refused: nothing works any more."""
         self._phase = _Phase.APART
         self.state = SessionState.AUTH_FAILED
-        self._acknowledged_at = -inf
+        self.lease.end()
         for call in self.take_calls():
             self._fail(call, AuthFailed(why, path=call.path, operation=call.operation))
         self._outcomes.append(Ended(self.watches.end_session()))

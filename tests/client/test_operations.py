@@ -285,6 +285,8 @@ async def test_an_unknown_scheme_is_refused(server: LiveServer) -> None:
             await zk.add_auth("nonsense", "x")
         with pytest.raises(coord.AuthFailed):
             await zk.get("/")
+    with pytest.raises(coord.AuthFailed):
+        await coord.connect(server.connect_string, auth=[("nonsense", "x")]).__aenter__()
 
 
 # -- chroot ---------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def test_says_hello_and_learns_the_session() -> None:
     assert ConnectRequest.from_bytes(frame[4:]) == ConnectRequest(0, 0, 12_000, 0, bytes(16), False)
     assert not session.connected
     session.receive(hello(timeout_ms=6_000), 101.0)
-    assert (session.id, session.password, session.timeout) == (7, PASSWORD, 6.0)
+    assert (session.id, session.password, session.lease.timeout) == (7, PASSWORD, 6.0)
     assert (session.state, session.generation) == (SessionState.CONNECTED, 1)
     assert session.take_outcomes() == [Opened(True, set())]
 
@@ -163,7 +163,7 @@ def test_a_session_the_server_does_not_resume_has_expired(answer: bytes) -> None
     session.outgoing(1)
     with pytest.raises(SessionExpired):
         session.receive(answer, 1)
-    assert (session.state, session.id, session.valid_until) == (SessionState.EXPIRED, 0, float("-inf"))
+    assert (session.state, session.id, session.lease.valid_until) == (SessionState.EXPIRED, 0, float("-inf"))
     assert isinstance(waiting.error, SessionExpired)
     session.detach()
     assert session.state is SessionState.EXPIRED
@@ -587,23 +587,23 @@ def test_validity_counts_from_the_sending_of_what_was_acknowledged() -> None:
     session = Session(12)
     session.attach(100.0)
     session.outgoing(100.0)
-    assert session.valid_until == float("-inf")
+    assert session.lease.valid_until == float("-inf")
     session.receive(hello(), 101.0)
-    assert session.valid_until == pytest.approx(110.0)
+    assert session.lease.valid_until == pytest.approx(110.0)
     session.submit(get())
     session.submit(get())
     sent(session, 105.0)
-    assert session.valid_until == pytest.approx(110.0), "sent is not acknowledged"
+    assert session.lease.valid_until == pytest.approx(110.0), "sent is not acknowledged"
     session.receive(reply(1), 107.0)
-    assert session.valid_until == pytest.approx(115.0)
+    assert session.lease.valid_until == pytest.approx(115.0)
     session.detach()
-    assert session.valid_until == pytest.approx(115.0), "a lost connection ends no session"
+    assert session.lease.valid_until == pytest.approx(115.0), "a lost connection ends no session"
 
 
 def test_an_event_acknowledges_nothing() -> None:
     session = opened(100.0)
     session.receive(notification(EventType.CREATED, "/x"), 108.0)
-    assert session.valid_until == pytest.approx(110.0)
+    assert session.lease.valid_until == pytest.approx(110.0)
 
 
 def test_without_a_connection_there_is_nothing_to_wait_for() -> None:

@@ -263,7 +263,9 @@ class Connection:
         except ProtocolError:
             err = ErrorCode.MARSHALLING_ERROR
         zxid = replica.machine.zxid
-        if op == Op.AUTH:
+        if op == Op.PING:
+            xid = Xid.PING
+        elif op == Op.AUTH:
             xid, zxid = Xid.AUTH, 0
         elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
             zxid = -1

@@ -21,11 +21,9 @@ def _garbled() -> ProtocolError:
 def unpack_create(body: bytes) -> tuple[str, bytes | None, bytes, int]:
     """`CreateRequest`: path, data, the ACL vector as it came (not looked into), flags."""
     try:
-        path, data, end = _path_and_data(body)
-        size = len(body)
-        if end > size - 8:
-            raise _garbled()
-        return path, data, body[end : size - 4], _unpack_int(body, size - 4)[0]
+        path, data, start = _path_and_data(body)
+        end = _end_of_acl(body, start)
+        return path, data, body[start:end], _unpack_int(body, end)[0]
     except (struct.error, UnicodeDecodeError):
         raise _garbled() from None
 
@@ -34,8 +32,6 @@ def unpack_set_data(body: bytes) -> tuple[str, bytes | None, int]:
     """`SetDataRequest`: path, data, version."""
     try:
         path, data, end = _path_and_data(body)
-        if end != len(body) - 4:
-            raise _garbled()
         return path, data, _unpack_int(body, end)[0]
     except (struct.error, UnicodeDecodeError):
         raise _garbled() from None
@@ -45,9 +41,9 @@ def unpack_path_version(body: bytes) -> tuple[str, int]:
     """`DeleteRequest`, `CheckVersionRequest`: path, version."""
     try:
         (length,) = _unpack_int(body, 0)
-        if length < 0 or length != len(body) - 8:
+        if length < 0:
             raise _garbled()
-        return body[4:-4].decode(), _unpack_int(body, length + 4)[0]
+        return body[4 : length + 4].decode(), _unpack_int(body, length + 4)[0]
     except (struct.error, UnicodeDecodeError):
         raise _garbled() from None
 
@@ -56,11 +52,24 @@ def unpack_path_watch(body: bytes) -> tuple[str, bool]:
     """`PathWatchRequest`: path, watch."""
     try:
         (length,) = _unpack_int(body, 0)
-        if length < 0 or length != len(body) - 5:
+        if length < 0:
             raise _garbled()
-        return body[4:-1].decode(), body[-1] != 0
-    except (struct.error, UnicodeDecodeError):
+        return body[4 : length + 4].decode(), body[length + 4] != 0
+    except (struct.error, IndexError, UnicodeDecodeError):
         raise _garbled() from None
+
+
+def _end_of_acl(body: bytes, start: int) -> int:
+    """Where the ACL vector that begins at `start` ends; its entries are an int and two strings each."""
+    (count,) = _unpack_int(body, start)
+    position = start + 4
+    for _ in range(count):
+        for skipped in (4, 0):
+            (length,) = _unpack_int(body, position + skipped)
+            if length < -1:
+                raise _garbled()
+            position += skipped + 4 + max(length, 0)
+    return position
 
 
 def _path_and_data(body: bytes) -> tuple[str, bytes | None, int]:

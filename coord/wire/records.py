@@ -171,11 +171,9 @@ class Record:
 
     @classmethod
     def from_bytes(cls, data: bytes, position: int = 0) -> Self:
-        """Decodes all of `data` from `position` on; left-over bytes are refused."""
-        reader = Reader(data, position)
-        value = cls.decode(reader)
-        reader.finish()
-        return value
+        """Decodes `data` from `position` on. What follows the last field is ignored, as ZooKeeper does: a
+        newer peer may send fields that this one does not know (as readOnly once was)."""
+        return cls.decode(Reader(data, position))
 
 
 # -- numbers of the protocol --------------------------------------------------------------------------
@@ -321,7 +319,6 @@ def decode_connect_request(frame: bytes) -> tuple[ConnectRequest, bool]:
     fields = [codec.read(reader) for codec in ConnectRequest.CODECS[:-1]]
     sent_read_only = not reader.at_end()
     fields.append(reader.read_bool() if sent_read_only else False)
-    reader.finish()
     return ConnectRequest(*fields), sent_read_only
 
 
@@ -646,7 +643,6 @@ def decode_multi(body: bytes, allowed: frozenset[Op]) -> list[tuple[int, Any]]:
     while True:
         op, done, _ = _read_multi_header(reader)
         if done:
-            reader.finish()
             return operations
         if op not in allowed:
             raise ProtocolError(f"operation {op} cannot be part of this multi")
@@ -670,7 +666,6 @@ def decode_multi_reply(body: bytes, position: int = 0) -> list[tuple[int, int, A
     while True:
         op, done, err = _read_multi_header(reader)
         if done:
-            reader.finish()
             return results
         reply = REPLY_OF.get(op)
         if reply is None:

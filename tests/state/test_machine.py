@@ -210,7 +210,6 @@ def test_an_empty_multi_succeeds() -> None:
         encode_multi([(Op.GET_DATA, PathRequest("/"))]),
         encode_multi([(Op.SET_ACL, SetACLRequest("/", OPEN, -1))]),
         encode_multi([(Op.CREATE, CreateRequest("/a", b"", OPEN, 0))])[:-1],
-        encode_multi([(Op.CREATE, CreateRequest("/a", b"", OPEN, 0))]) + b"\0",
     ],
 )
 def test_a_multi_that_is_none_is_refused_whole(body: bytes) -> None:

@@ -28,10 +28,11 @@ async def beside(work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
                 error = failure
             nursery.cancel_scope.cancel(reason="the block beside has ended")
     except BaseExceptionGroup as group:
-        # The nursery's own wrapping: one layer, and only around what would be alone in it.
+        # The nursery's own wrapping is one layer. What the block itself raised wins.
         if error is None and len(group.exceptions) == 1:
             raise group.exceptions[0] from None
-        raise
+        if error is None:
+            raise
     if error is not None:
         raise error
 

@@ -170,11 +170,8 @@ async def _until_replaced(client: Client, term: Term) -> None:
         with client.watch() as watch:
             try:
                 _, stat = await client.get(term.path, watch=watch)
-            except NoNode:
-                return
-            if stat.czxid != term.token:
-                return
-            try:
+                if stat.czxid != term.token:
+                    return
                 await watch.wait()
-            except SessionExpired:
+            except (NoNode, SessionExpired):
                 return

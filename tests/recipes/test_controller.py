@@ -1,0 +1,262 @@
+"""One controller, and the fence that keeps earlier ones from writing; topics and their leaders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+import coord
+from coord import BadVersion, Client, NoNode
+from coord.wire.records import Op
+from recipes import (
+    BrokerRegistry,
+    ControllerMoved,
+    PartitionState,
+    Term,
+    TopicPartition,
+    Topics,
+    assign,
+)
+from tests.recipes.proxy import Proxy, open_proxy
+
+
+async def end_session(hosts: str, zk: Client) -> None:
+    async with coord.connect(hosts, session=zk.session.handle):
+        pass
+
+
+@pytest.mark.trio
+async def test_the_znodes_are_kafkas(zk: Client) -> None:
+    async def control(term: Term) -> str:
+        data, stat = await zk.get("/kafka/controller")
+        record = json.loads(data)
+        assert (record["version"], record["brokerid"]) == (1, 4)
+        assert stat.ephemeral_owner == zk.session.id
+        assert stat.czxid == term.token
+        epoch, stat = await zk.get("/kafka/controller_epoch")
+        assert (int(epoch), stat.version) == (term.epoch, term.zk_version)
+        await term.verify()
+        return "done"
+
+    registry = BrokerRegistry(zk, chroot="/kafka")
+    assert await registry.run_controller(4, control) == "done"
+    assert await zk.exists("/kafka/controller") is None
+    assert (await zk.get("/kafka/controller_epoch"))[0] == b"1"
+
+
+@pytest.mark.trio
+async def test_one_at_a_time_each_in_the_next_epoch(hosts: str) -> None:
+    epochs: list[int] = []
+    inside = 0
+
+    async def stand(broker: int) -> None:
+        nonlocal inside
+
+        async def control(term: Term) -> None:
+            nonlocal inside
+            inside += 1
+            assert inside == 1
+            await term.verify()
+            epochs.append(term.epoch)
+            inside -= 1
+
+        async with coord.connect(hosts) as zk:
+            await BrokerRegistry(zk).run_controller(broker, control)
+
+    async with trio.open_nursery() as nursery:
+        for broker in range(5):
+            nursery.start_soon(stand, broker)
+    assert epochs == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.trio
+async def test_an_election_whose_reply_was_lost_was_won(hosts: str) -> None:
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+
+        async def control(term: Term) -> int:
+            assert proxy.lost.is_set()
+            await term.verify()
+            async with term.transaction() as transaction:
+                transaction.create("/proof")
+            return term.epoch
+
+        proxy.swallow_reply(Op.MULTI)
+        assert await BrokerRegistry(zk).run_controller(1, control) == 1
+
+
+@pytest.mark.trio
+async def test_a_controller_of_yesterday_cannot_write(hosts: str, zk: Client) -> None:
+    await zk.create("/state", b"")
+    async with coord.connect(hosts, timeout=30) as slow:
+        refused = terms = 0
+
+        async def new(term: Term) -> None:
+            async with term.transaction() as transaction:
+                transaction.set("/state", b"new")
+
+        async def old(term: Term) -> None:
+            nonlocal refused, terms
+            terms += 1
+            if terms > 1:
+                return
+            try:
+                await end_session(hosts, slow)
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):  # a program that does not stop when told to
+                    await BrokerRegistry(zk).run_controller(2, new)
+                    late = term.transaction()
+                    late.set("/state", b"old")
+                    with pytest.raises(ControllerMoved, match="epoch 1") as caught:
+                        await late.commit()
+                    assert isinstance(caught.value.__cause__, BadVersion)
+                    refused += 1
+
+        await BrokerRegistry(slow).run_controller(1, old)
+    assert (refused, terms) == (1, 2)
+    assert (await zk.get("/state"))[0] == b"new"
+
+
+@pytest.mark.trio
+async def test_moving_the_controller_by_deleting_its_znode(hosts: str, zk: Client) -> None:
+    """How operators have a new one elected: the old one has to notice without losing its session."""
+    terms: list[int] = []
+
+    async def control(term: Term) -> None:
+        terms.append(term.epoch)
+        if term.epoch == 1:
+            await zk.delete("/controller")
+            await trio.sleep_forever()
+
+    async with coord.connect(hosts, timeout=30) as broker:
+        await BrokerRegistry(broker).run_controller(1, control)
+    assert terms == [1, 2]
+
+
+@pytest.mark.trio
+async def test_what_the_controller_raises_passes_bare_and_frees_the_office(zk: Client) -> None:
+    failure = ValueError("mine")
+
+    async def control(_: Term) -> None:
+        raise failure
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        await BrokerRegistry(zk).run_controller(1, control)
+    assert caught.value is failure
+    assert await zk.exists("/controller") is None
+
+
+@pytest.mark.trio
+async def test_a_candidate_that_is_cancelled_leaves_the_office_to_others(hosts: str, zk: Client) -> None:
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as candidate:
+        elected = False
+
+        async def control(_: Term) -> None:
+            nonlocal elected
+            elected = True
+            await trio.sleep_forever()
+
+        requests = 0
+        while not elected:
+            requests += 1
+            await run_until(proxy, candidate, len(proxy.requests) + requests, control)
+            await candidate.sync()
+            await zk.sync()
+            assert await zk.exists("/controller") is None
+    assert requests > 2
+
+
+async def run_until(
+    proxy: Proxy, candidate: Client, requests: int, control: Callable[[Term], Awaitable[None]]
+) -> None:
+    """Stand for controller until so many requests have passed, then be cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(BrokerRegistry(candidate).run_controller, 1, control)
+        while len(proxy.requests) < requests:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+
+# -- topics -------------------------------------------------------------------------------------------
+
+ORDERS = [TopicPartition("orders", number) for number in range(3)]
+
+
+@pytest.mark.trio
+async def test_topics_get_leaders_lose_them_and_get_them_back(zk: Client) -> None:
+    topics = Topics(zk, chroot="/kafka")
+
+    async def control(term: Term) -> None:
+        assert await topics.settle(term, live={1}) == {}
+        await topics.create(term, "orders", assign([1, 2, 3], partitions=3, replication=2))
+        assert await topics.assignments() == dict(zip(ORDERS, [(1, 2), (2, 3), (3, 1)], strict=True))
+        assert await topics.state(ORDERS[0]) is None
+        changed = await topics.settle(term, live={1, 2, 3})
+        assert changed == {
+            ORDERS[0]: PartitionState(1, 0, 1, (1, 2)),
+            ORDERS[1]: PartitionState(2, 0, 1, (2, 3)),
+            ORDERS[2]: PartitionState(3, 0, 1, (3, 1)),
+        }
+        assert await topics.settle(term, live={1, 2, 3}) == {}
+        changed = await topics.settle(term, live={1, 3})
+        assert changed == {
+            ORDERS[0]: PartitionState(1, 1, 1, (1,)),
+            ORDERS[1]: PartitionState(3, 1, 1, (3,)),
+        }
+        # Back, but not yet in sync: nothing changes until it has caught up.
+        assert await topics.settle(term, live={1, 2, 3}, caught_up={1, 3}) == {}
+        await topics.settle(term, live={1, 2, 3})
+        state = await topics.state(ORDERS[1])
+        assert state is not None
+        assert (state.leader, set(state.isr)) == (2, {2, 3})
+        with pytest.raises(coord.NodeExists):
+            await topics.create(term, "orders", {0: [1]})
+
+    await BrokerRegistry(zk, chroot="/kafka").run_controller(1, control)
+    data, stat = await zk.get("/kafka/brokers/topics/orders/partitions/1/state")
+    assert json.loads(data)["leader"] == 2
+    assert stat.version == 2  # the partition's epoch: created, shrunk, grown back
+
+
+@pytest.mark.trio
+async def test_a_later_controllers_state_is_not_overwritten(zk: Client) -> None:
+    topics = Topics(zk)
+    terms = 0
+
+    async def control(term: Term) -> None:
+        nonlocal terms
+        terms += 1
+        if terms > 1:
+            return
+        await topics.create(term, "orders", {0: [1, 2]})
+        await topics.settle(term, live={1, 2})
+        later = b'{"version":1,"leader":2,"leader_epoch":9,"controller_epoch":7,"isr":[2]}'
+        await zk.set("/brokers/topics/orders/partitions/0/state", later)
+        await topics.settle(term, live={1, 2})
+
+    await BrokerRegistry(zk).run_controller(1, control)
+    assert terms == 2
+    state = await topics.state(ORDERS[0])
+    assert state == PartitionState(2, 9, 7, (2,))
+
+
+@pytest.mark.trio
+async def test_a_state_that_changed_meanwhile_is_decided_anew(hosts: str) -> None:
+    """The reply to a settled state is lost: it is read again, and found to be as it should be."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+        topics = Topics(zk)
+
+        async def control(term: Term) -> None:
+            await topics.create(term, "orders", {0: [1, 2]})
+            await zk.ensure_path("/brokers/topics/orders/partitions/0")
+            proxy.swallow_reply(Op.MULTI)
+            await topics.settle(term, live={1, 2})
+            assert proxy.lost.is_set()
+
+        await BrokerRegistry(zk).run_controller(1, control)
+        assert await topics.state(ORDERS[0]) == PartitionState(1, 0, 1, (1, 2))
+        with pytest.raises(NoNode):
+            await zk.get("/controller")

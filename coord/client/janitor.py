@@ -41,7 +41,7 @@ class _Deleting(Protocol):
     @property
     def session(self) -> LiveSession: ...
 
-    async def children(self, path: str) -> list[str]: ...
+    async def children(self, path: str, *, linearizable: bool = False) -> list[str]: ...
 
     async def delete(self, path: str) -> None: ...
 
@@ -111,7 +111,8 @@ class Janitor:
         found: list[str] = []
 
         async def look() -> None:
-            found.extend(await self._client.children(job.path))
+            # The create it looks for may be newer than what the server at hand has seen so far.
+            found.extend(await self._client.children(job.path, linearizable=True))
 
         await self._insist(job, look)
         for name in found:

@@ -5,6 +5,7 @@ Owns nothing; plain data. Must not know: the order of things (see `session`), so
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -107,3 +108,11 @@ class Ended(NamedTuple):
 
 
 Outcome = Call | Fired | Opened | Ended
+
+
+@dataclass(slots=True)
+class Credential:
+    scheme: str
+    auth: bytes
+    call: Call | None
+    """who waits for the server's opinion of it"""

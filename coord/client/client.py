@@ -26,6 +26,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Sequence
 from functools import partial
+from math import inf
 from random import Random
 from types import TracebackType
 from typing import Final, Self
@@ -68,11 +69,20 @@ _READY = (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY)
 class Client(Operations):
     """See `coord.connect`, which makes one; entering it waits for the first session."""
 
-    def __init__(self, link: Link, core: Session, chroot: Chroot, credentials: Sequence[Call] = ()) -> None:
-        """`credentials` are the calls that learn what becomes of those given from the start."""
+    def __init__(
+        self,
+        link: Link,
+        core: Session,
+        chroot: Chroot,
+        credentials: Sequence[Call] = (),
+        patience: float = inf,
+    ) -> None:
+        """`credentials` are the calls that learn what becomes of those given from the start; `patience` is
+        how many seconds entering may take."""
         super().__init__(link, chroot)
         self._core = core
         self._credentials = credentials
+        self._patience = patience
         self._nurseries = trio.open_nursery()
         self._janitor_scope = trio.CancelScope(shield=True)
         self._janitor_stopped = trio.Event()
@@ -95,17 +105,20 @@ class Client(Operations):
         nursery.start_soon(self._link.run)
         nursery.start_soon(self._run_janitor)
         try:
-            state = await self.session.state.wait_value(
-                lambda state: state in (*_READY, SessionState.AUTH_FAILED)
-            )
-            for call in self._credentials:
-                await self._link.wait(call)
-            if state is SessionState.AUTH_FAILED:
-                raise AuthFailed(operation="connect")
+            with trio.fail_after(self._patience):
+                await self._first_session()
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
+
+    async def _first_session(self) -> None:
+        final = SessionState.AUTH_FAILED
+        state = await self.session.state.wait_value(lambda state: state in (*_READY, final))
+        for call in self._credentials:
+            await self._link.wait(call)
+        if state is final:
+            raise AuthFailed(operation="connect")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -216,6 +229,7 @@ def connect(
     *,
     timeout: float = 10.0,
     connect_timeout: float | None = None,
+    patience: float = inf,
     read_only: bool = False,
     auth: Iterable[tuple[str, bytes | str]] = (),
     session: SessionHandle | None = None,
@@ -225,18 +239,19 @@ def connect(
 
     Synopsis::
 
-        with trio.fail_after(30):
-            async with coord.connect("127.0.0.1:2181") as zk:
-                ...
+        async with coord.connect("127.0.0.1:2181", patience=30) as zk:
+            ...
 
     `timeout` is the session's, in seconds, as asked for (`zk.session.timeout` is what the server granted).
     `connect_timeout`, in seconds, bounds one attempt with one server; by default a sixth of `timeout`, and
-    at least one second. `read_only` accepts servers without a quorum. `auth` are (scheme, credentials)
-    pairs. `session` carries on a session (its `handle`) of another client. `tls` makes the connections TLS.
+    at least one second. `read_only` accepts servers without a quorum, and stays with such a one until it
+    ends the connection. `auth` are (scheme, credentials) pairs. `session` carries on a session (its
+    `handle`) of another client. `tls` makes the connections TLS.
 
-    Entering it waits, however long it takes, for the first session; leaving it closes the session (which
-    deletes its ephemeral znodes) and takes a second at most. Raises `BadArguments` for a connect string it
-    cannot read and, entered, `AuthFailed`.
+    Entering it waits for the first session, `patience` seconds at most (a cancel scope around it would bound
+    the block as well); leaving it closes the session, which deletes its ephemeral znodes, and takes a second
+    at most. Raises `BadArguments` for a connect string it cannot read and, entered, `AuthFailed` or
+    `trio.TooSlowError`.
     """
     if not 0 < timeout < 2**31 / 1000:
         raise BadArguments(f"the session timeout must be above 0 s and below 24 days, not {timeout}")
@@ -252,4 +267,4 @@ def connect(
         connect_timeout=connect_timeout or max(1.0, timeout / 6),
         open_stream=partial(open_stream, tls=tls),
     )
-    return Client(link, core, Chroot(chroot), calls)
+    return Client(link, core, Chroot(chroot), calls, patience)

@@ -26,7 +26,6 @@ Rules that hold:
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
 from struct import Struct
@@ -36,6 +35,7 @@ from coord import limits
 from coord.client.calls import (
     NO_PASSWORD,
     Call,
+    Credential,
     Ended,
     Fired,
     Opened,
@@ -44,7 +44,7 @@ from coord.client.calls import (
     SessionState,
 )
 from coord.client.lease import Lease
-from coord.client.watches import LASTING, REMOVED_BY, Kind, Watcher, Watches, WatchEvent
+from coord.client.watches import Kind, Watcher, Watches, WatchEvent
 from coord.errors import (
     AuthFailed,
     ConnectionLost,
@@ -65,7 +65,6 @@ from coord.wire.records import (
     Op,
     SetWatches2Request,
     WatcherEvent,
-    WatcherType,
     Xid,
     decode_connect_reply,
 )
@@ -75,14 +74,6 @@ XID_MAX: Final = 0x7FFFFFFF
 
 _REQUEST_HEADER = Struct(">ii")
 _REPLY_HEADER = Struct(">iqi")
-
-
-@dataclass(slots=True)
-class Credential:
-    scheme: str
-    auth: bytes
-    call: Call | None
-    """who waits for the server's opinion of it"""
 
 
 class _Phase(Enum):
@@ -163,17 +154,11 @@ class Session:
             self._send_auth(credential)
 
     def forget(self, watcher: Watcher) -> None:
-        """`watcher` wants to hear of nothing any more. What only it had armed is disarmed at the server, as
-        far as that does not take other watches along (the server knows one table for data and exists, and
-        Apache ZooKeeper before 3.9 none of its own for persistent watches)."""
-        for kind, path in self.watches.drop(watcher):
-            left = self.watches.kinds(path)
-            others = {Kind.CHILDREN} if kind in (Kind.DATA, Kind.EXISTS) else {Kind.DATA, Kind.EXISTS}
-            if kind in LASTING:
-                others = set()
-            if self._phase is _Phase.OPEN and others.issuperset(left) and not self._arming(path):
-                request = CheckWatchesRequest(path, REMOVED_BY.get(kind, WatcherType.ANY))
-                call = Call(Op.REMOVE_WATCHES, request.encode(), path=path, operation="removeWatches")
+        """`watcher` wants to hear of nothing any more; what only it had armed is disarmed at the server."""
+        for path, table in self.watches.disarming(watcher):
+            if self._phase is _Phase.OPEN and not self._arming(path):
+                body = CheckWatchesRequest(path, table).encode()
+                call = Call(Op.REMOVE_WATCHES, body, path=path, operation="removeWatches")
                 call.abandoned = True
                 self._queue.append(call)
 
@@ -356,8 +341,7 @@ class Session:
 
     def _receive_answer(self, xid: int, zxid: int, error: int, frame: bytes) -> None:
         if not self._pending or self._pending[0].xid != xid:
-            expected = self._pending[0].xid if self._pending else "none"
-            raise ProtocolError(f"a reply out of order: xid {xid}, expected {expected}")
+            raise ProtocolError(f"a reply out of order: xid {xid}")
         call = self._pending.popleft()
         if error == ErrorCode.SESSION_EXPIRED:
             self._pending.appendleft(call)

@@ -91,6 +91,12 @@ class Watches:
             del self._tables[kind][path]
         return unwatched
 
+    def disarming(self, watcher: Watcher) -> list[tuple[str, WatcherType]]:
+        """Forgets all watches of `watcher`; returns those of the server that can go: nobody else has them,
+        and removing them takes no other watch along."""
+        unwatched = [(path, *_TABLES[kind]) for kind, path in self.drop(watcher)]
+        return [(path, table) for path, table, spared in unwatched if spared.issuperset(self.kinds(path))]
+
     def kinds(self, path: str) -> list[Kind]:
         """The kinds of watches somebody has on exactly this path."""
         return [kind for kind in Kind if path in self._tables[kind]]
@@ -150,6 +156,17 @@ class Watches:
             yield _set_watches(relative_zxid, chunk)
 
 
+_TABLES: Final[dict[Kind, tuple[WatcherType, frozenset[Kind]]]] = {
+    Kind.DATA: (WatcherType.DATA, frozenset({Kind.CHILDREN})),
+    Kind.EXISTS: (WatcherType.DATA, frozenset({Kind.CHILDREN})),
+    Kind.CHILDREN: (WatcherType.CHILDREN, frozenset({Kind.DATA, Kind.EXISTS})),
+    Kind.PERSISTENT: (WatcherType.ANY, frozenset()),
+    Kind.RECURSIVE: (WatcherType.ANY, frozenset()),
+}
+"""What removeWatches is to name for a kind, and which other kinds on the path that spares. The server keeps
+data and exists in one table, and Apache ZooKeeper before 3.9 has none of its own for persistent watches."""
+
+
 def _set_watches(zxid: int, chunk: list[tuple[Kind, str]]) -> SetWatchesRequest | SetWatches2Request:
     paths = [[path for kind, path in chunk if kind is wanted] for wanted in Kind]
     if paths[3] or paths[4]:
@@ -162,11 +179,3 @@ def _self_and_ancestors(path: str) -> Iterator[str]:
         yield path
         path = path.rpartition("/")[0] or "/"
     yield path
-
-
-REMOVED_BY: Final[dict[Kind, WatcherType]] = {
-    Kind.DATA: WatcherType.DATA,
-    Kind.EXISTS: WatcherType.DATA,
-    Kind.CHILDREN: WatcherType.CHILDREN,
-}
-"""What removeWatches calls the server's table in which a one-shot watch lies."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from random import Random
 
 import trio
@@ -192,12 +193,13 @@ def client_of(
     connect_timeout: float = 1.0,
     chroot: str = "",
     session: SessionHandle | None = None,
+    patience: float = inf,
 ) -> Client:
     """A client whose connections all lead to `server`, whatever the host."""
     core = Session(timeout, handle=session)
     addresses = Addresses([Host(f"127.0.0.{i + 1}", 2181) for i in range(hosts)], Random(1))
     link = Link(core, addresses, connect_timeout=connect_timeout, open_stream=server.open_stream)
-    return Client(link, core, Chroot(chroot))
+    return Client(link, core, Chroot(chroot), patience=patience)
 
 
 @asynccontextmanager

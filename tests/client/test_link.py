@@ -48,6 +48,14 @@ async def test_entering_can_be_bounded(autojump_clock: MockClock) -> None:
             async with client_of(server):
                 raise AssertionError("there is no server")
         assert scope.cancelled_caught
+        began = trio.current_time()
+        with pytest.raises(trio.TooSlowError):
+            await client_of(server, patience=5).__aenter__()
+        assert trio.current_time() - began == pytest.approx(5)
+        server.refusing = False
+        async with client_of(server, patience=5) as zk:
+            await trio.sleep(60)
+            await zk.get("/a")
 
 
 @pytest.mark.trio

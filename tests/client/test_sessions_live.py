@@ -10,6 +10,7 @@ import trio
 import coord
 from coord import Client, EventType, SessionState
 from tests.client.conftest import LiveServer
+from tests.recipes.proxy import open_proxy
 
 
 def closed_port() -> int:
@@ -79,6 +80,23 @@ async def test_a_session_another_client_closes_expires(server: LiveServer) -> No
         await zk.session.state.wait_value(SessionState.CONNECTED)
         assert (zk.session.generation, zk.session.id != old) == (2, True)
         assert await zk.exists("/e") is None
+
+
+@pytest.mark.trio
+async def test_the_guard_lets_go_before_the_server_does(zk: Client, server: LiveServer) -> None:
+    async with open_proxy(server.connect_string) as proxy, coord.connect(proxy.hosts, timeout=2) as holder:
+        await holder.create("/held", ephemeral=True)
+        with zk.watch() as watch:
+            await zk.get("/held", watch=watch)
+            with holder.session.guard() as guard:
+                proxy.close()
+                await trio.sleep_forever()
+            assert guard.lost
+            assert await zk.exists("/held", linearizable=True), "the server still honours the session"
+            assert (await watch.wait()).type is EventType.DELETED
+        proxy.reopen()
+        await holder.session.state.wait_value(SessionState.CONNECTED)
+        assert holder.session.generation == 2
 
 
 @pytest.mark.trio

@@ -1,32 +1,130 @@
 """Looking: the role of a member that knows no leader.
 
-Owns the votes of one election. A vote is (current epoch, last logged zxid, member id), and the largest wins:
-the member with the most complete history, so that nothing committed is lost. Here, with one voter, that
-voter's own vote is a quorum at once.
+Owns the votes of one election (ZooKeeper's fast leader election). A vote names a candidate and how far its
+history has come; the best candidate is the one with the largest (epoch, zxid, id), so that nothing committed
+is lost: what is committed is durable at a quorum, and any quorum of votes shares a member with it.
+
+- Elections have rounds. A vote of an older round is answered with ours; one of a newer round makes us join
+  that round, with the votes so far forgotten.
+- A better candidate is adopted, and said so to everybody.
+- The election ends when a quorum supports our candidate and either everybody has voted or nothing better has
+  come for a moment.
+- Members that follow or lead answer a vote with theirs. If a quorum follows one leader in one epoch, and that
+  leader itself says so, it works, and we join it, whatever our round and merit: an election never disturbs a
+  leader that works.
+
+A vote says what is *durable* (ZOOKEEPER-2845). Observers have no vote; they listen.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from coord.zab.following import Following
 from coord.zab.leading import Leading
-from coord.zab.messages import Message
+from coord.zab.messages import Link, LinkMessage, Standing, Vote
 
 if TYPE_CHECKING:
     from coord.zab.peer import Peer
 
 
 class Looking:
+    leader = None
+
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._votes = {peer.my_id: (peer.epochs.current, peer.history.logged, peer.my_id)}
+        peer.round += 1
+        self._mine = self._my_vote()
+        self._votes: dict[int, Vote] = {}
+        self._settled: dict[int, Vote] = {}
+        """the latest of members that are not looking"""
+        self._quiet_ticks = 0
+        self._revote_in = self._revote_pause = peer.timing.revote
 
     def begin(self) -> None:
-        peer = self._peer
-        _, _, leader = max(self._votes.values())
-        supporters = [voter for voter, vote in self._votes.items() if vote[2] == leader]
-        if leader == peer.my_id and peer.quorum.reached(supporters):
-            peer.become(Leading(peer))
+        self._tell_all()
+        self._decide()
 
-    def receive(self, sender: int, message: Message) -> None:
-        """Acknowledgements meant for a leader this member no longer is (or follows): of no consequence."""
+    def tick(self) -> None:
+        self._quiet_ticks += 1
+        self._revote_in -= 1
+        if self._revote_in <= 0:
+            self._revote_pause = min(self._revote_pause * 2, self._peer.timing.revote_max)
+            self._revote_in = self._revote_pause
+            self._tell_all()
+        self._decide()
+
+    def hear(self, sender: int, vote: Vote) -> None:
+        if vote.standing is not Standing.LOOKING:
+            self._settled[sender] = vote
+            self._join_a_working_leader()
+            return
+        self._settled.pop(sender, None)
+        if vote.round < self._peer.round:
+            self._peer.say(sender, self._mine)
+            return
+        if vote.round > self._peer.round:
+            self._peer.round = vote.round
+            self._votes.clear()
+            self._mine = self._my_vote()
+            self._adopt_better(vote)
+            self._tell_all()
+        elif self._adopt_better(vote):
+            self._tell_all()
+        if sender in self._peer.quorum.voters:
+            self._votes[sender] = vote
+        self._decide()
+
+    def linked(self, link: Link) -> bool:
+        """Somebody takes us for the leader: not yet, or not any more. It will try again."""
+        return False
+
+    def unlinked(self, link: Link) -> None:
+        pass
+
+    def receive(self, link: Link, message: LinkMessage) -> None:
+        pass
+
+    def receive_own(self, message: LinkMessage) -> None:
+        pass
+
+    def _my_vote(self) -> Vote:
+        peer = self._peer
+        if not peer.is_voter:
+            return Vote(peer.round, 0, -1, -1, Standing.LOOKING)
+        return Vote(peer.round, peer.my_id, peer.epochs.current, peer.history.durable, Standing.LOOKING)
+
+    def _adopt_better(self, vote: Vote) -> bool:
+        if vote.merit <= self._mine.merit or not self._peer.is_voter:
+            return False
+        self._mine = Vote(self._peer.round, vote.leader, vote.epoch, vote.zxid, Standing.LOOKING)
+        self._quiet_ticks = 0
+        return True
+
+    def _tell_all(self) -> None:
+        for other in self._peer.others:
+            self._peer.say(other, self._mine)
+
+    def _decide(self) -> None:
+        peer = self._peer
+        if not peer.is_voter or peer.role is not self:
+            return
+        votes = self._votes | {peer.my_id: self._mine}
+        supporters = [voter for voter, vote in votes.items() if vote.merit == self._mine.merit]
+        everybody = len(supporters) == len(peer.quorum.voters)
+        if peer.quorum.reached(supporters) and (everybody or self._quiet_ticks >= peer.timing.settle):
+            leader = self._mine.leader
+            peer.become(Leading(peer) if leader == peer.my_id else Following(peer, leader))
+
+    def _join_a_working_leader(self) -> None:
+        peer = self._peer
+        for leader, claim in self._settled.items():
+            if claim.standing is Standing.LEADING and leader != peer.my_id:
+                company = [
+                    member
+                    for member, vote in self._settled.items()
+                    if (vote.leader, vote.epoch) == (leader, claim.epoch)
+                ]
+                if peer.quorum.reached(company) or peer.quorum.reached([*company, peer.my_id]):
+                    peer.become(Following(peer, leader))
+                    return

@@ -2,40 +2,72 @@
 
 Owns one epoch from its discovery to its end, in Zab's three phases (Junqueira, Reed, Serafini 2011):
 
-1. discovery: choose an epoch above every epoch a quorum has accepted; a quorum acknowledges it;
-2. synchronisation: a quorum has the leader's history and has made the epoch its current one; everything in
-   that history is then committed, and the leader is *established*;
+1. discovery: a quorum says which epochs it has accepted; the leader chooses a newer one, and a quorum
+   acknowledges it, each with its history. If any of them has more than the leader, the leader gives up;
+2. synchronisation: each follower's history is made the leader's (`Learner`); when a quorum has it, and the
+   epoch, on disk, everything in it is committed, and the leader is *established*;
 3. broadcast: proposals get zxids in order, and are committed once a quorum has them on disk.
 
-Knows nothing of what it orders.
+The leader acknowledges to itself what it asks of its followers, and its own acknowledgements wait for its own
+disk. It gives up when it has no quorum in touch. Knows nothing of what it orders.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from coord.zab.history import COUNTER_MAX, Proposal, counter_of
-from coord.zab.messages import Ack, AckEpoch, AckNewLeader, Message
+from coord.zab.learner import Learner, Phase
+from coord.zab.messages import (
+    Ack,
+    AckEpoch,
+    AckNewLeader,
+    Append,
+    Commit,
+    Hello,
+    Install,
+    Link,
+    LinkMessage,
+    NewEpoch,
+    Payload,
+    Ping,
+    Pong,
+    Standing,
+    Vote,
+)
+from coord.zab.quorum import agreed
 
 if TYPE_CHECKING:
+    from coord.zab.learner import Fetch
     from coord.zab.peer import Peer
 
 
 class Leading:
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self.epoch = peer.epochs.accepted + 1
+        self.leader = peer.my_id
+        self.epoch = 0
         self.established = False
+        self.learners: dict[Link, Learner] = {}
+        self._accepted: dict[int, int] = {peer.my_id: peer.epochs.accepted}
         self._epoch_acks: set[int] = set()
+        self._epoch_agreed = False
         self._leader_acks: set[int] = set()
         self._acknowledged: dict[int, int] = {}
-        self._last_zxid = self.epoch << 32
+        self._last_zxid = 0
+        self._ticks = 0
+        self._pings = 0
 
     def begin(self) -> None:
-        """Discovery: the epoch is durable here before it counts as accepted."""
-        peer = self._peer
-        peer.set_epochs(peer.epochs._replace(accepted=self.epoch))
-        peer.promise(AckEpoch(self.epoch))
+        self._choose_epoch()
+
+    # -- what the caller asks -------------------------------------------------------------------------
+
+    @property
+    def fresh(self) -> bool:
+        """A leader without a quorum in touch has given up already."""
+        return True
 
     @property
     def next_zxid(self) -> int:
@@ -51,33 +83,217 @@ class Leading:
         assert proposal.last_zxid - proposal.first_zxid < self.room
         self._last_zxid = proposal.last_zxid
         self._peer.log(proposal)
-        self._peer.promise(Ack(proposal.last_zxid))
+        self._peer.promise_myself(Ack(proposal.last_zxid))
+        for link, learner in self.learners.items():
+            if learner.takes_proposals:
+                learner.sent = proposal.last_zxid
+                self._peer.say(link, Append(proposal))
 
-    def receive(self, sender: int, message: Message) -> None:
+    def ask_quorum(self) -> int:
+        """Begins a round of pings; once `quorum_answered` it, this member was the leader after the call."""
+        self._ping()
+        return self._pings
+
+    def quorum_answered(self, number: int) -> bool:
+        answered = [learner.member for learner in self.learners.values() if learner.ponged >= number]
+        return self._peer.quorum.reached([*answered, self._peer.my_id])
+
+    # -- what comes in --------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        peer, timing = self._peer, self._peer.timing
+        self._ticks += 1
+        for link, learner in list(self.learners.items()):
+            learner.silent += 1
+            if learner.silent > (timing.silence if learner.phase is Phase.ACTIVE else timing.join):
+                self._drop(link)
+        if self.established:
+            if not self._quorum_in_touch():
+                peer.step_down()
+            elif self._ticks % timing.ping == 0:
+                self._ping()
+        elif self._ticks >= (timing.join if self._epoch_agreed else 2 * timing.greet):
+            peer.step_down()
+
+    def hear(self, sender: int, vote: Vote) -> None:
+        if vote.standing is Standing.LOOKING and (self.established or self._epoch_agreed):
+            peer = self._peer
+            mine = Vote(peer.round, peer.my_id, self.epoch, peer.history.durable, Standing.LEADING)
+            peer.say(sender, mine)
+
+    def linked(self, link: Link) -> bool:
+        for older in [other for other in self.learners if other.member == link.member]:
+            self._drop(older)
+        self.learners[link] = Learner(link)
+        return True
+
+    def unlinked(self, link: Link) -> None:
+        if link in self.learners:
+            self._drop(link)
+            if self.established and not self._quorum_in_touch():
+                self._peer.step_down()
+
+    def receive(self, link: Link, message: LinkMessage) -> None:
+        learner = self.learners.get(link)
+        if learner is None:
+            return
+        learner.silent = 0
+        _RECEIVE[type(message)](self, learner, message)
+
+    def receive_own(self, message: LinkMessage) -> None:
+        """What this member has promised to itself."""
         match message:
             case AckEpoch(epoch) if epoch == self.epoch:
-                self._on_ack_epoch(sender)
+                self._count_epoch(self._peer.my_id)
             case AckNewLeader(epoch) if epoch == self.epoch:
-                self._on_ack_new_leader(sender)
+                self._count_leader(self._peer.my_id)
             case Ack(zxid):
-                self._on_ack(sender, zxid)
+                self._count_ack(self._peer.my_id, zxid)
 
-    def _on_ack_epoch(self, sender: int) -> None:
-        self._epoch_acks.add(sender)
-        if self._leader_acks or not self._peer.quorum.reached(self._epoch_acks):
+    def fetched(self, fetch: Fetch, snapshot: Install | None, proposals: Sequence[Proposal]) -> None:
+        learner = self.learners.get(fetch.link)
+        if learner is None or learner.phase is not Phase.FETCHING:
             return
+        if snapshot is not None:
+            self._peer.say(fetch.link, snapshot)
+            learner.sent = snapshot.zxid
+        for proposal in proposals:
+            if proposal.first_zxid > learner.sent:
+                self._peer.say(fetch.link, Append(proposal))
+                learner.sent = proposal.last_zxid
+        learner.continue_synchronisation(self._peer, self.epoch)
+
+    # -- discovery ------------------------------------------------------------------------------------
+
+    def _choose_epoch(self) -> None:
         peer = self._peer
+        if not peer.quorum.reached(self._accepted):
+            return
+        self.epoch = max(self._accepted.values()) + 1
+        peer.set_epochs(peer.epochs._replace(accepted=self.epoch))
+        peer.promise_myself(AckEpoch(self.epoch, peer.epochs.current, peer.history.ends))
+        for link, learner in self.learners.items():
+            if learner.phase is Phase.GREETED:
+                self._propose_epoch(link, learner)
+
+    def _propose_epoch(self, link: Link, learner: Learner) -> None:
+        learner.phase = Phase.DISCOVERY
+        self._peer.say(link, NewEpoch(self.epoch))
+
+    def _on_hello(self, learner: Learner, message: Hello) -> None:
+        if learner.phase is not Phase.CONNECTED:
+            return
+        learner.phase = Phase.GREETED
+        learner.votes = not message.observer and learner.member in self._peer.quorum.voters
+        if self.epoch:
+            # One that has accepted a newer epoch cannot follow this one: it will say so by leaving.
+            self._propose_epoch(learner.link, learner)
+        elif learner.votes:
+            self._accepted[learner.member] = message.accepted
+            self._choose_epoch()
+
+    def _on_ack_epoch(self, learner: Learner, message: AckEpoch) -> None:
+        peer = self._peer
+        if learner.phase is not Phase.DISCOVERY or message.epoch != self.epoch:
+            return
+        theirs = (message.current, message.ends[-1] if message.ends else 0)
+        if not self._epoch_agreed and theirs > (peer.epochs.current, peer.history.logged):
+            peer.step_down()  # somebody has more than I: another must lead
+            return
+        learner.ends = message.ends
+        learner.phase = Phase.WAITING
+        if self._epoch_agreed:
+            learner.synchronise(peer, self.epoch)
+        elif learner.votes and message.counts:
+            self._count_epoch(learner.member)
+
+    def _count_epoch(self, member: int) -> None:
+        peer = self._peer
+        self._epoch_acks.add(member)
+        if self._epoch_agreed or not peer.quorum.reached(self._epoch_acks):
+            return
+        self._epoch_agreed = True
+        self._last_zxid = self.epoch << 32
         peer.set_epochs(peer.epochs._replace(current=self.epoch))
-        peer.promise(AckNewLeader(self.epoch, peer.history.logged))
+        peer.promise_myself(AckNewLeader(self.epoch, peer.history.logged))
+        for learner in self.learners.values():
+            if learner.phase is Phase.WAITING:
+                learner.synchronise(peer, self.epoch)
 
-    def _on_ack_new_leader(self, sender: int) -> None:
-        self._leader_acks.add(sender)
-        if not self.established and self._peer.quorum.reached(self._leader_acks):
-            self.established = True
-            self._peer.history.commit(self._peer.history.logged)
+    # -- synchronisation ------------------------------------------------------------------------------
 
-    def _on_ack(self, sender: int, zxid: int) -> None:
-        assert zxid > self._acknowledged.get(sender, 0)
-        assert self.established
-        self._acknowledged[sender] = zxid
-        self._peer.history.commit(self._peer.quorum.agreed(self._acknowledged))
+    def _on_ack_new_leader(self, learner: Learner, message: AckNewLeader) -> None:
+        if learner.phase is not Phase.SYNCHRONISED or message.epoch != self.epoch:
+            return
+        learner.phase = Phase.ACTIVE
+        if learner.votes:
+            self._acknowledged[learner.member] = message.zxid
+            self._count_leader(learner.member)
+        if self.established:
+            # The latest, not that of the acknowledgement: else what was committed meanwhile never would be
+            # at this follower (the paper's third hole).
+            self._peer.say(learner.link, Commit(min(self._peer.committed, learner.sent)))
+
+    def _count_leader(self, member: int) -> None:
+        peer = self._peer
+        self._leader_acks.add(member)
+        if self.established or not peer.quorum.reached(self._leader_acks):
+            return
+        self.established = True
+        peer.history.commit(peer.history.logged)
+        self._say_committed()
+
+    # -- broadcast ------------------------------------------------------------------------------------
+
+    def _on_ack(self, learner: Learner, message: Ack) -> None:
+        if learner.votes and message.zxid > self._acknowledged.get(learner.member, 0):
+            self._count_ack(learner.member, message.zxid)
+
+    def _count_ack(self, member: int, zxid: int) -> None:
+        peer = self._peer
+        self._acknowledged[member] = zxid
+        if not self.established:
+            return
+        before = peer.committed
+        peer.history.commit(min(agreed(peer.quorum, self._acknowledged), peer.history.logged))
+        if peer.committed > before:
+            self._say_committed()
+
+    def _say_committed(self) -> None:
+        for link, learner in self.learners.items():
+            if learner.phase is Phase.ACTIVE:
+                self._peer.say(link, Commit(min(self._peer.committed, learner.sent)))
+
+    def _on_pong(self, learner: Learner, message: Pong) -> None:
+        learner.ponged = max(learner.ponged, message.number)
+
+    def _on_payload(self, learner: Learner, message: Payload) -> None:
+        self._peer.payloads.append((learner.link, message.data))
+
+    def _ignore(self, learner: Learner, message: LinkMessage) -> None:
+        """What only a follower is told."""
+
+    # -- company --------------------------------------------------------------------------------------
+
+    def _ping(self) -> None:
+        self._pings += 1
+        for link in self.learners:
+            self._peer.say(link, Ping(self._pings))
+
+    def _quorum_in_touch(self) -> bool:
+        present = [learner.member for learner in self.learners.values() if learner.phase is Phase.ACTIVE]
+        return self._peer.quorum.reached([*present, self._peer.my_id])
+
+    def _drop(self, link: Link) -> None:
+        """What it has acknowledged stays true: that is on its disk."""
+        del self.learners[link]
+
+
+_RECEIVE: Final[dict[type, Callable[[Leading, Learner, Any], None]]] = {
+    Hello: Leading._on_hello,
+    AckEpoch: Leading._on_ack_epoch,
+    AckNewLeader: Leading._on_ack_new_leader,
+    Ack: Leading._on_ack,
+    Pong: Leading._on_pong,
+    Payload: Leading._on_payload,
+}

@@ -7,13 +7,15 @@ Synopsis::
 
     peer = Peer(1, Majority({1}), last_zxid=0, epochs=Epochs(0, 0))
     while work := peer.take_work():
-        ...  # write work.epochs and work.proposals
+        ...  # make it durable, in the order of its fields
         peer.persisted(work.ticket)
     peer.propose(Proposal(peer.next_zxid, peer.next_zxid, b"..."))
+    for to, message in peer.take_messages():
+        ...  # to an `int`, a member, on the election network; to a `Link`, on that link
 
 Rules that hold here:
 
-- one function (`become`) changes role;
+- one function (`become`) changes role, and what the old role had promised is not said any more;
 - `persisted` is called for tickets in the order they were taken, once each;
 - `committed` never moves past what a quorum has made durable.
 """
@@ -21,14 +23,18 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coord.zab.election import Looking
-from coord.zab.history import History, Proposal
+from coord.zab.following import Following
+from coord.zab.history import History, Proposal, epoch_of
 from coord.zab.leading import Leading
-from coord.zab.messages import Message
-from coord.zab.quorum import Majority
+from coord.zab.learner import Fetch
+from coord.zab.messages import Install, Link, LinkMessage, Vote
+from coord.zab.quorum import Quorum
+from coord.zab.timing import Timing
 
 
 class Epochs(NamedTuple):
@@ -40,32 +46,69 @@ class Epochs(NamedTuple):
 
 @dataclass(slots=True)
 class Work:
-    """What must become durable, in this order: the proposals, then the epochs. Report the ticket after both.
+    """What must become durable, in the order of the fields. Report the ticket after all of it.
 
     (History before epoch: else a member with a short history could win an election by its epoch alone,
     ZOOKEEPER-4643.)
     """
 
     ticket: int
+    truncate: int | None = None
+    """forget everything after this zxid"""
+    install: Install | None = None
+    """forget everything; this snapshot takes its place"""
     proposals: list[Proposal] = field(default_factory=list)
     epochs: Epochs | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.proposals) or self.epochs is not None
+        return (
+            bool(self.proposals)
+            or self.epochs is not None
+            or self.truncate is not None
+            or self.install is not None
+        )
+
+
+Role = Looking | Following | Leading
+Addressee = int | Link
+"""a member on the election network, or a link"""
+_SELF = Link(0, 0)
 
 
 class Peer:
-    def __init__(self, my_id: int, quorum: Majority, *, last_zxid: int, epochs: Epochs) -> None:
-        assert my_id in quorum.voters, (my_id, quorum.voters)
+    def __init__(
+        self,
+        my_id: int,
+        quorum: Quorum,
+        *,
+        last_zxid: int,
+        epochs: Epochs,
+        ends: Sequence[int] = (),
+        base: int = 0,
+        observers: Sequence[int] = (),
+        timing: Timing | None = None,
+    ) -> None:
+        """`ends`, `base`: see `History`. `observers` follow without a vote."""
+        assert my_id in quorum.voters or my_id in observers, (my_id, quorum.voters)
         assert 0 <= epochs.current <= epochs.accepted, epochs
+        assert epoch_of(last_zxid) <= epochs.current, (last_zxid, epochs)
         self.my_id = my_id
         self.quorum = quorum
-        self.history = History(last_zxid)
+        self.is_voter = my_id in quorum.voters
+        self.others = sorted((quorum.voters | set(observers)) - {my_id})
+        self.timing = timing or Timing()
+        self.history = History(last_zxid, ends, base)
         self.epochs = epochs
+        self.round = 0
         self._work = Work(ticket=1)
         self._taken: deque[tuple[int, int]] = deque()  # (ticket, last zxid logged when it was taken)
-        self._promises: deque[tuple[int, Message]] = deque()  # (ticket it depends on, message to the leader)
-        self.role: Looking | Leading = Looking(self)
+        self._promises: deque[tuple[int, Addressee, LinkMessage | Vote]] = deque()
+        self._outbox: list[tuple[Addressee, LinkMessage | Vote]] = []
+        self.fetches: list[Fetch] = []
+        """history to be read from disk for followers; the caller takes them"""
+        self.payloads: list[tuple[Link, bytes]] = []
+        """what replicas have sent over the links of this role; the caller takes them"""
+        self.role: Role = Looking(self)
         self.role.begin()
 
     # -- what the caller asks -------------------------------------------------------------------------
@@ -74,6 +117,16 @@ class Peer:
     def leading(self) -> bool:
         """May this member propose: does it lead, with its epoch established by a quorum?"""
         return isinstance(self.role, Leading) and self.role.established
+
+    @property
+    def in_touch(self) -> bool:
+        """Is this member part of a working ensemble, as far as it has heard lately?"""
+        return isinstance(self.role, (Leading, Following)) and self.role.established and self.role.fresh
+
+    @property
+    def leader(self) -> int | None:
+        """Whom this member follows (itself, if it leads); None while it is looking."""
+        return None if isinstance(self.role, Looking) else self.role.leader
 
     @property
     def committed(self) -> int:
@@ -87,7 +140,7 @@ class Peer:
 
     @property
     def room(self) -> int:
-        """How many entries this epoch can still take; at 0 call `new_epoch`."""
+        """How many entries this epoch can still take; when they run out call `step_down`."""
         return self._lead().room
 
     # -- what the caller feeds ------------------------------------------------------------------------
@@ -95,10 +148,34 @@ class Peer:
     def propose(self, proposal: Proposal) -> None:
         self._lead().propose(proposal)
 
-    def new_epoch(self) -> None:
-        """Give up the epoch (its zxids are used up) and stand for election again."""
-        self._lead()
+    def step_down(self) -> None:
+        """Give up the epoch (its zxids are used up, or the disk has failed) and look for a leader again."""
         self.become(Looking(self))
+
+    def tick(self) -> None:
+        """One unit of `Timing` has passed."""
+        self.role.tick()
+
+    def hear(self, sender: int, vote: Vote) -> None:
+        """Something came over the election network."""
+        if sender in self.others:
+            self.role.hear(sender, vote)
+
+    def linked(self, link: Link) -> bool:
+        """A link is there: to the leader this member follows, or from a member that takes it for its leader.
+        False: nobody wants it, close it. Links do not outlive the role."""
+        return self.role.linked(link)
+
+    def unlinked(self, link: Link) -> None:
+        self.role.unlinked(link)
+
+    def receive(self, link: Link, message: LinkMessage) -> None:
+        self.role.receive(link, message)
+
+    def fetched(self, fetch: Fetch, snapshot: Install | None, proposals: Sequence[Proposal]) -> None:
+        """What a `Fetch` asked for."""
+        if isinstance(self.role, Leading):
+            self.role.fetched(fetch, snapshot, proposals)
 
     def persisted(self, ticket: int) -> None:
         """All work of `ticket` is durable: what was promised on it is now said."""
@@ -106,8 +183,12 @@ class Peer:
         assert taken == ticket, f"work must be reported in the order taken: {ticket} before {taken}"
         self.history.persisted(logged)
         while self._promises and self._promises[0][0] <= ticket:
-            _, message = self._promises.popleft()
-            self.role.receive(self.my_id, message)
+            _, to, message = self._promises.popleft()
+            if to is _SELF:
+                assert not isinstance(message, Vote)
+                self.role.receive_own(message)
+            else:
+                self._outbox.append((to, message))
 
     def take_work(self) -> Work | None:
         """Everything to be made durable since the last call, or None."""
@@ -118,9 +199,14 @@ class Peer:
         self._work = Work(ticket=work.ticket + 1)
         return work
 
+    def take_messages(self) -> list[tuple[Addressee, LinkMessage | Vote]]:
+        """Everything to be sent since the last call, in order."""
+        messages, self._outbox = self._outbox, []
+        return messages
+
     # -- what the roles ask for -----------------------------------------------------------------------
 
-    def become(self, role: Looking | Leading) -> None:
+    def become(self, role: Role) -> None:
         """The one place that changes role. Promises of the old role are not kept: it no longer stands."""
         self._promises.clear()
         self.role = role
@@ -130,16 +216,42 @@ class Peer:
         self.history.append(proposal)
         self._work.proposals.append(proposal)
 
+    def truncate(self, zxid: int) -> None:
+        self.history.truncate(zxid)
+        self._taken = deque((ticket, min(logged, zxid)) for ticket, logged in self._taken)
+        work = self._work
+        work.proposals = [proposal for proposal in work.proposals if proposal.last_zxid <= zxid]
+        if work.install is None or work.install.zxid < zxid:
+            work.truncate = zxid if work.truncate is None else min(zxid, work.truncate)
+
+    def install(self, snapshot: Install) -> None:
+        self.history.install(snapshot.zxid)
+        self._taken = deque((ticket, 0) for ticket, _ in self._taken)
+        self._work.truncate, self._work.proposals = None, []
+        self._work.install = snapshot
+
     def set_epochs(self, epochs: Epochs) -> None:
         assert epochs.accepted >= self.epochs.accepted
         assert epochs.current >= self.epochs.current
         self.epochs = epochs
         self._work.epochs = epochs
 
-    def promise(self, message: Message) -> None:
-        """Say `message` to the leader as soon as all work handed out or waiting so far is durable."""
+    def say(self, to: Addressee, message: LinkMessage | Vote) -> None:
+        """Free to go at once."""
+        self._outbox.append((to, message))
+
+    def promise(self, to: Addressee, message: LinkMessage | Vote) -> None:
+        """Say it as soon as everything logged and set so far is durable."""
+        waits_for = self._work.ticket if self._work else self._taken[-1][0] if self._taken else 0
+        if waits_for:
+            self._promises.append((waits_for, to, message))
+        else:
+            self.say(to, message)
+
+    def promise_myself(self, message: LinkMessage) -> None:
+        """The leader's own acknowledgement takes the same way as everybody's."""
         assert self._work, "a promise speaks of work that is not durable yet"
-        self._promises.append((self._work.ticket, message))
+        self.promise(_SELF, message)
 
     def _lead(self) -> Leading:
         assert isinstance(self.role, Leading), "only a leader can do this"

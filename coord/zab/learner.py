@@ -1,0 +1,95 @@
+"""A learner: what a leader knows of one member on one link, and how it makes that member's history its own.
+
+Owns the choice of the way: what both share is found by the ends of their epochs; the follower forgets what
+it has beyond that (TRUNC), and gets what it lacks, from memory if it is recent (DIFF), else from disk, as a
+snapshot if the log does not go back so far (SNAP). Then live proposals follow without a gap, since nothing
+else happens between choosing and sending.
+
+A new link is a new learner: nothing of an older one survives.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from coord.zab.messages import Append, Link, NewLeader, Truncate
+
+if TYPE_CHECKING:
+    from coord.zab.peer import Peer
+
+
+FROM_A_SNAPSHOT: Final = -1
+
+
+class Fetch(NamedTuple):
+    """A follower needs history that is no longer in memory: everything after `after`, from disk.
+
+    The caller answers with `Peer.fetched`: proposals up to `until` at the least, behind a snapshot if the log
+    does not go back so far, or if `after` is `FROM_A_SNAPSHOT`.
+    """
+
+    link: Link
+    after: int
+    until: int
+
+
+class Phase(Enum):
+    CONNECTED = auto()
+    """no greeting yet"""
+    GREETED = auto()
+    """waits for the epoch to be chosen"""
+    DISCOVERY = auto()
+    """has been told the epoch"""
+    WAITING = auto()
+    """has acknowledged the epoch; the quorum for it is not there yet"""
+    FETCHING = auto()
+    """waits for history from this member's disk"""
+    SYNCHRONISED = auto()
+    """has been sent the whole history; its acknowledgement is awaited"""
+    ACTIVE = auto()
+    """has it, and serves"""
+
+
+class Learner:
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.member = link.member
+        self.phase = Phase.CONNECTED
+        self.votes = False
+        self.ends: tuple[int, ...] = ()
+        self.sent = 0
+        """the last zxid it has been sent, or has"""
+        self.silent = 0
+        """ticks since its last word"""
+        self.ponged = 0
+
+    @property
+    def takes_proposals(self) -> bool:
+        return self.phase in (Phase.SYNCHRONISED, Phase.ACTIVE)
+
+    def synchronise(self, peer: Peer, epoch: int) -> None:
+        """Begins to make its history the leader's."""
+        common = peer.history.common(self.ends)
+        if common is None:
+            self._fetch(peer, FROM_A_SNAPSHOT)
+            return
+        self.sent = common
+        if common < self.ends[-1]:
+            peer.say(self.link, Truncate(common))
+        self.continue_synchronisation(peer, epoch)
+
+    def continue_synchronisation(self, peer: Peer, epoch: int) -> None:
+        """From memory if that is possible, else after another look at the disk."""
+        if self.sent < peer.history.recent_after:
+            self._fetch(peer, self.sent)
+            return
+        for proposal in peer.history.since(self.sent):
+            peer.say(self.link, Append(proposal))
+        self.sent = peer.history.logged
+        self.phase = Phase.SYNCHRONISED
+        peer.say(self.link, NewLeader(epoch, peer.history.logged))
+
+    def _fetch(self, peer: Peer, after: int) -> None:
+        self.phase = Phase.FETCHING
+        peer.fetches.append(Fetch(self.link, after, peer.history.recent_after))

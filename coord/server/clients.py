@@ -87,6 +87,8 @@ class ClientSocket:
     def flush(self) -> None:
         """Send what can be sent now, and choose what to wait for next."""
         connection = self.connection
+        if connection.phase is Phase.CLOSED:  # by its socket, after it became dirty in this same turn
+            return
         data = connection.take_outbox()
         if self._unsent:
             data = self._unsent + data

@@ -29,6 +29,9 @@ OUTBOX_BYTES_MAX = 16 * 1024 * 1024
 OUTBOX_BYTES_FATAL = 64 * 1024 * 1024
 """Unsent bytes at which a reader is too slow to keep: its connection is closed."""
 
+IDENTITIES_BYTES_MAX = 16 * 1024
+"""What a connection has authenticated as; it travels with every batch that has a request of it."""
+
 CLIENT_CONNECTIONS_PER_HOST_MAX = 60
 """`maxClientCnxns`: connections from one address, 0 for any number."""
 
@@ -44,9 +47,6 @@ BATCH_REQUESTS_MAX = 2000
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Request bytes in one proposal; one larger request still travels, alone."""
-
-PROPOSALS_IN_FLIGHT_MAX = 16
-"""Proposals given to the disk or to followers and not yet committed."""
 
 RECORD_BYTES_MAX = 64 * 1024 * 1024
 """The largest log record or peer message; a larger length on disk is damage."""
@@ -74,6 +74,7 @@ CONTAINER_CHECK_INTERVAL_MS = 60_000
 CONTAINERS_PER_CHECK_MAX = 10_000
 
 assert FRAME_BYTES_MAX < BATCH_BYTES_MAX < RECORD_BYTES_MAX
+assert BATCH_BYTES_MAX + BATCH_REQUESTS_MAX * (IDENTITIES_BYTES_MAX + 1024) < RECORD_BYTES_MAX
 assert OUTBOX_BYTES_MAX < OUTBOX_BYTES_FATAL
 assert RECEIVE_BYTES_MAX < OUTBOX_BYTES_MAX
 assert 0 < SESSION_TIMEOUT_TICKS_MIN < SESSION_TIMEOUT_TICKS_MAX

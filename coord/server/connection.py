@@ -24,7 +24,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from coord.errors import ErrorCode, ProtocolError
-from coord.limits import FRAME_BYTES_MAX, LAST_REPLY_SECONDS, OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
+from coord.limits import (
+    FRAME_BYTES_MAX,
+    IDENTITIES_BYTES_MAX,
+    LAST_REPLY_SECONDS,
+    OUTBOX_BYTES_MAX,
+    PIPELINE_REQUESTS_MAX,
+)
 from coord.server.four_letter import recognise
 from coord.server.stats import ConnectionStats
 from coord.state.acl import digest_id
@@ -224,6 +230,8 @@ class Connection:
             return
         if op == Op.AUTH:
             self._authenticate(frame[8:])
+        if self.phase is not Phase.OPEN:
+            return
         if self._pipeline:
             self._pipeline.append((xid, op, frame[8:], now))
         else:
@@ -313,6 +321,10 @@ class Connection:
         if self.replica.is_super(new[0]):
             new.append(Id("super", ""))
         self.identities += tuple(identity for identity in new if identity not in self.identities)
+        if sum(len(who.encode()) for who in self.identities) > IDENTITIES_BYTES_MAX:
+            # Each batch carries them: without a bound one client could make a record the log does not take.
+            self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", self.replica.turn_ms)
+            self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
 
     # -- the session ----------------------------------------------------------------------------------
 

@@ -28,10 +28,11 @@ import hmac
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from itertools import accumulate, takewhile
 from typing import NamedTuple
 
 from coord.config import Config
-from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, HANDSHAKE_SECONDS
+from coord.limits import BATCH_BYTES_MAX, BATCH_REQUESTS_MAX, BEATS_PER_TICK, HANDSHAKE_SECONDS
 from coord.logs import fields
 from coord.server.connection import PASSWORD_NONE, Connection, Phase, pack_event
 from coord.server.stats import ServerStats
@@ -61,6 +62,14 @@ class Submitted(NamedTuple):
     @classmethod
     def none(cls) -> Submitted:
         return cls([], [], [], [])
+
+    def fitting(self) -> int:
+        """How many of them, from the first on, one batch may hold: one at least, however large."""
+        first = self.bodies[:BATCH_REQUESTS_MAX]
+        if sum(map(len, first)) <= BATCH_BYTES_MAX:
+            return len(first)
+        ends = accumulate(map(len, first))
+        return max(1, sum(1 for _ in takewhile(lambda end: end <= BATCH_BYTES_MAX, ends)))
 
     def split(self, count: int) -> tuple[Submitted, Submitted]:
         heads, identities, bodies, origins = self
@@ -231,7 +240,7 @@ class Replica:
         if self.peer.room <= BATCH_REQUESTS_MAX:
             self.peer.new_epoch()
             return False
-        now, self._submitted = self._submitted.split(BATCH_REQUESTS_MAX)
+        now, self._submitted = self._submitted.split(self._submitted.fitting())
         batch = Batch(self.peer.next_zxid, self.wall_ms, now.heads, now.identities, now.bodies)
         self._name_sessions(batch)
         self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, batch.encode()))

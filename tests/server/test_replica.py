@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.errors import ErrorCode
-from coord.limits import OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
+from coord.limits import BATCH_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
 from coord.server.connection import Phase
 from coord.server.replica import new_session_id
 from coord.wire.frames import pack_frame
@@ -292,6 +292,47 @@ def test_authentication_counts_for_the_requests_behind_it() -> None:
     auth, who = ann.hear()
     assert (auth[0].xid, auth[0].zxid, auth[0].err) == (Xid.AUTH, 0, 0)
     assert {i.scheme for i in WhoAmIReply.from_bytes(who[1]).identities} == {"ip", "digest"}
+
+
+def test_large_requests_that_gather_become_several_records() -> None:
+    """One record of all of them would be more than the log takes, and would end the server."""
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.CREATE, create("/a"))
+    member.settle()
+    before = len(member.log)
+    for _ in range(70):
+        ann.say(Op.SET_DATA, SetDataRequest("/a", bytes(1_000_000), -1))
+    member.settle()
+    assert all(len(record) <= BATCH_BYTES_MAX + 1000 for record in member.log[before:])
+    assert [header.err for header, _ in ann.hear()] == [0] * 71
+
+
+def test_one_request_larger_than_a_batch_travels_alone() -> None:
+    member = Member(jute_maxbuffer=3 * BATCH_BYTES_MAX)
+    ann = member.talker()
+    before = len(member.log)
+    ann.say(Op.CREATE, create("/a"))
+    ann.say(Op.SET_DATA, SetDataRequest("/a", bytes(2 * BATCH_BYTES_MAX), -1))
+    ann.say(Op.CREATE, create("/b"))
+    member.settle()
+    assert [header.err for header, _ in ann.hear()] == [0, 0, 0]
+    assert len(member.log) - before == 3
+
+
+def test_who_authenticates_without_end_is_closed() -> None:
+    """The identities are logged with every batch: they must stay small beside a record."""
+    member = Member()
+    ann = member.talker()
+    for number in range(100):
+        ann.say(Op.AUTH, AuthPacket(0, "digest", f"{number:03}{'u' * 900}:pw".encode()), xid=Xid.AUTH)
+    ann.say(Op.CREATE, create("/a"))
+    member.settle()
+    errors = [header.err for header, _ in ann.hear()]
+    assert errors[:17] == [0] * 17
+    assert errors[-1] == ErrorCode.AUTH_FAILED
+    assert ann.wire.is_closed
+    assert "/a" not in member.replica.machine.tree.nodes
 
 
 def test_used_up_zxids_begin_a_new_epoch_and_every_request_is_answered() -> None:

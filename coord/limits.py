@@ -35,6 +35,9 @@ IDENTITIES_BYTES_MAX = 16 * 1024
 CLIENT_CONNECTIONS_PER_HOST_MAX = 60
 """`maxClientCnxns`: connections from one address, 0 for any number."""
 
+FILES_RESERVED = 64
+"""File descriptors that clients do not get: the log, snapshots and their processes cannot do without."""
+
 HANDSHAKE_SECONDS = 30.0
 """A connection that has not opened a session by then is closed."""
 

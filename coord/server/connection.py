@@ -190,7 +190,8 @@ class Connection:
         first = self._frames.peek(4)
         word = recognise(first)
         if word is not None:
-            self._say(self.replica.answer_word(word).encode())
+            # Paths of the system may hold what is not Unicode, as lone surrogates.
+            self._say(self.replica.answer_word(word).encode(errors="backslashreplace"))
             self.close("")
         elif first in (b"GET ", b"POST", b"HEAD", b"PUT "):
             self.close("this is an HTTP request; the client port speaks ZooKeeper's protocol only")

@@ -117,6 +117,29 @@ def test_a_snapshot_whose_process_cannot_start_ends_nothing(tmp_path: Path) -> N
         assert zk.exists("/n59").err == 0
 
 
+def test_the_words_are_answered_wherever_it_was_started(tmp_path: Path) -> None:
+    """In a directory whose name is not Unicode; and, for the second server, that is gone."""
+    here = Path.cwd()
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    odd.mkdir()
+    for gone in (False, True):
+        server = ServerProcess(tmp_path / f"server-{gone}", flavour=Flavour.COORD)
+        os.chdir(odd)
+        try:
+            server.spawn()
+        finally:
+            os.chdir(here)
+        if gone:
+            odd.rmdir()
+        wait_for(server, "serving clients")
+        try:
+            with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                sock.sendall(b"envi")
+                assert b"zookeeper.version=3.8" in sock.recv(4096)
+        finally:
+            server.kill()
+
+
 def test_damage_in_the_middle_of_the_log_stops_it_naming_file_and_offset(server: ServerProcess) -> None:
     with server:
         with RawClient.open(server.port) as zk:

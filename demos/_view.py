@@ -171,17 +171,17 @@ class LiveView:
         return box.HEAVY_HEAD if self._console.width >= WIDE_COLUMNS else box.SIMPLE_HEAD
 
     def _progress(self) -> RenderableType:
-        from rich.table import Table
+        from rich.text import Text
 
-        table = Table.grid(padding=(0, 2))
-        table.add_column(width=1)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(width=7, justify="right")
+        room = min(self._console.width - 14, max(len(step.title) for step in self._steps))
         current = next((step for step in self._steps if step.seconds is None), None)
+        lines = Text(no_wrap=True, overflow="crop")
         for step in self._steps:
+            title = step.title if len(step.title) <= room else step.title[: room - 1] + "…"
             style = "bold" if step is current else "dim" if step.seconds is None else ""
-            table.add_row(_mark(step), f"[{style}]{step.title}[/]" if style else step.title, _time(step))
-        return table
+            lines.append(f" {_mark(step)}  {title:<{room}} {_time(step):>8}\n", style)
+        lines.rstrip()
+        return lines
 
     def _news(self) -> RenderableType:
         from rich.panel import Panel

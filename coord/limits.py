@@ -23,6 +23,12 @@ RECEIVE_BYTES_MAX = 256 * 1024
 PIPELINE_REQUESTS_MAX = 1000
 """Requests of one connection that wait for an answer; above it the socket is not read."""
 
+PIPELINE_BYTES_MAX = 16 * 1024 * 1024
+"""Their bytes, likewise; one request more may be on its way."""
+
+MULTI_READ_REPLY_BYTES_MAX = 16 * 1024 * 1024
+"""What a multiRead may answer: a request of 1 MB can name a znode of 1 MB fifty thousand times."""
+
 OUTBOX_BYTES_MAX = 16 * 1024 * 1024
 """Unsent bytes of one connection above which its socket is not read until they have drained."""
 
@@ -80,6 +86,8 @@ assert FRAME_BYTES_MAX < BATCH_BYTES_MAX < RECORD_BYTES_MAX
 assert BATCH_BYTES_MAX + BATCH_REQUESTS_MAX * (IDENTITIES_BYTES_MAX + 1024) < RECORD_BYTES_MAX
 assert OUTBOX_BYTES_MAX < OUTBOX_BYTES_FATAL
 assert RECEIVE_BYTES_MAX < OUTBOX_BYTES_MAX
+assert OUTBOX_BYTES_MAX + MULTI_READ_REPLY_BYTES_MAX < OUTBOX_BYTES_FATAL
+assert MULTI_READ_REPLY_BYTES_MAX < REPLY_FRAME_BYTES_MAX
 assert 0 < SESSION_TIMEOUT_TICKS_MIN < SESSION_TIMEOUT_TICKS_MAX
 assert BEATS_PER_TICK >= 2
 assert SNAPSHOTS_RETAINED >= 1

@@ -29,6 +29,7 @@ from coord.limits import (
     IDENTITIES_BYTES_MAX,
     LAST_REPLY_SECONDS,
     OUTBOX_BYTES_MAX,
+    PIPELINE_BYTES_MAX,
     PIPELINE_REQUESTS_MAX,
 )
 from coord.server.four_letter import recognise
@@ -129,7 +130,9 @@ class Connection:
         self.close_reason = ""
         self._dirty = False
         self._frames = FrameBuffer(frame_limit)
-        self._pipeline: deque[tuple[int, int, bytes | None, int]] = deque()
+        # xid, opcode, body (None: a write, which the replica has), when it came, size
+        self._pipeline: deque[tuple[int, int, bytes | None, int, int]] = deque()
+        self._pipeline_bytes = 0
         self._sends_read_only = False
 
     # -- what the carrier asks ------------------------------------------------------------------------
@@ -138,9 +141,14 @@ class Connection:
     def congested(self) -> bool:
         """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
         return (
-            len(self._pipeline) >= PIPELINE_REQUESTS_MAX
+            self._pipeline_full
             or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
+            or self.phase is Phase.OPENING  # requests cannot be served yet: they shall not pile up
         )
+
+    @property
+    def _pipeline_full(self) -> bool:
+        return len(self._pipeline) >= PIPELINE_REQUESTS_MAX or self._pipeline_bytes >= PIPELINE_BYTES_MAX
 
     @property
     def is_read(self) -> bool:
@@ -209,7 +217,7 @@ class Connection:
                 self._request(frame)
                 if self.phase is not Phase.OPEN:
                     break
-                if self.outbox_bytes >= OUTBOX_BYTES_MAX or len(self._pipeline) >= PIPELINE_REQUESTS_MAX:
+                if self.outbox_bytes >= OUTBOX_BYTES_MAX or self._pipeline_full:
                     # A few bytes of requests can ask for gigabytes of replies: the rest waits in its frames.
                     self.stalled = True
                     break
@@ -226,7 +234,7 @@ class Connection:
         replica.stats.received += 1
         now = replica.turn_ms
         if op in WRITES:
-            self._pipeline.append((xid, op, None, now))
+            self._wait(xid, op, None, now, len(frame))
             replica.submit(self, xid, op, frame[8:])
             return
         if op == Op.AUTH:
@@ -234,9 +242,13 @@ class Connection:
         if self.phase is not Phase.OPEN:
             return
         if self._pipeline:
-            self._pipeline.append((xid, op, frame[8:], now))
+            self._wait(xid, op, frame[8:], now, len(frame))
         else:
             self._answer(xid, op, frame[8:], now)
+
+    def _wait(self, xid: int, op: int, body: bytes | None, received_at: int, size: int) -> None:
+        self._pipeline.append((xid, op, body, received_at, size))
+        self._pipeline_bytes += size
 
     # -- answers --------------------------------------------------------------------------------------
 
@@ -244,17 +256,19 @@ class Connection:
         """The write at the head of the pipeline was applied; what waited behind it is answered next."""
         if self.phase is not Phase.OPEN:
             return
-        head_xid, op, body, received_at = self._pipeline.popleft()
+        head_xid, op, body, received_at, size = self._pipeline.popleft()
+        self._pipeline_bytes -= size
         assert head_xid == xid, "commits arrive in the order of submission"
         assert body is None
         self._reply(xid, op, zxid, err, reply, received_at)
         if op == Op.CLOSE_SESSION:
             self.close("")
         while self._pipeline and self.phase is Phase.OPEN:
-            next_xid, op, body, received_at = self._pipeline[0]
+            next_xid, op, body, received_at, size = self._pipeline[0]
             if body is None:
                 break
             self._pipeline.popleft()
+            self._pipeline_bytes -= size
             self._answer(next_xid, op, body, received_at)
 
     def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:

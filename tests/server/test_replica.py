@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.errors import ErrorCode
-from coord.limits import BATCH_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
+from coord.limits import BATCH_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_BYTES_MAX, PIPELINE_REQUESTS_MAX
 from coord.server.connection import Phase
 from coord.server.replica import new_session_id
 from coord.wire.frames import pack_frame
@@ -213,6 +213,31 @@ def test_too_many_waiting_requests_stop_the_reading_until_they_are_answered() ->
         ann.say(Op.CREATE, create("/a"))
     assert ann.connection.congested
     member.settle()
+    assert not ann.connection.congested
+
+
+def test_large_requests_stop_the_reading_sooner() -> None:
+    member = Member()
+    ann = member.talker()
+    sent = 0
+    while not ann.connection.congested:
+        ann.say(Op.SET_DATA, SetDataRequest("/", bytes(1_000_000), -1))
+        ann.say(Op.GET_DATA, PathWatchRequest("/", False))
+        sent += 1
+    assert sent <= PIPELINE_BYTES_MAX // 1_000_000 + 1
+    member.settle()
+    assert not ann.connection.congested
+    assert len(ann.hear()) == 2 * sent
+
+
+def test_nothing_is_read_while_the_session_is_being_opened() -> None:
+    """Else a disk that stalls lets whoever connects fill the memory."""
+    member = Member()
+    ann = Talker(member)
+    ann.greet()
+    assert ann.connection.congested
+    member.settle()
+    assert ann.greeted().session_id
     assert not ann.connection.congested
 
 

@@ -359,8 +359,8 @@ class Replica:
                 self._submit(None, 0, 0, Op.DELETE_CONTAINER, PathRequest(path).encode())
 
     def _beats(self, timeout_ms: int) -> int:
-        """Rounded up: never too early."""
-        return -(-timeout_ms // self.beat_ms)
+        """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
+        return -(-timeout_ms // self.beat_ms) + 1
 
     def take_dirty(self) -> list[Connection]:
         dirty, self.dirty = self.dirty, []

@@ -156,6 +156,18 @@ def test_a_silent_session_expires_through_the_log_and_its_connection_is_closed()
     assert "/mine" not in member.replica.machine.tree.nodes
 
 
+def test_a_session_has_its_whole_timeout_whenever_it_was_last_heard() -> None:
+    """Right before a beat: 49 whole intervals follow until the 50th beat, and a client counts on 50."""
+    member = Member()
+    ann = member.talker(timeout_ms=5000)
+    member.beats(10)
+    ann.say(Op.PING, xid=Xid.PING)
+    member.beats(50)
+    assert not ann.wire.is_closed
+    member.beats(1)
+    assert ann.wire.is_closed
+
+
 def test_a_stopped_server_does_not_hold_its_silence_against_its_clients() -> None:
     """However long the shell did not call: expiry counts beats, and there were none."""
     member = Member()

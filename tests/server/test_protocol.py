@@ -70,6 +70,9 @@ DIFFERENCES = {
     "the empty path": "ZooKeeper reads it as the root; coord has no such znode",
     "zxid of an event": "-1 in ZooKeeper up to 3.8; coord tells which change it was, as 3.9 does",
     "exists without READ": "ZooKeeper 3.8 answers anybody; coord asks for READ, as newer ones do",
+    "a client that leaves at once": (
+        "ZooKeeper may throw away requests that it had received, but not read, when the client closed"
+    ),
     "strings that are not UTF-8": "ZooKeeper reads replacement characters; coord refuses the request",
 }
 
@@ -1052,6 +1055,8 @@ def test_close_session_answers_then_closes_and_the_ephemerals_are_gone(
 
 
 def test_writes_before_close_session_are_done(server: ServerProcess, zk: RawClient, root: str) -> None:
+    if not either("a client that leaves at once", coord=True, zookeeper=False):
+        return
     with RawClient.open(server.port) as leaving:
         for number in range(50):
             leaving.send(number, Op.CREATE, CreateRequest(f"{root}/{number}", b"", OPEN, 0).encode())
@@ -1064,6 +1069,8 @@ def test_writes_before_close_session_are_done(server: ServerProcess, zk: RawClie
 def test_a_client_need_not_wait_for_the_answer_to_its_requests(
     server: ServerProcess, zk: RawClient, root: str
 ) -> None:
+    if not either("a client that leaves at once", coord=True, zookeeper=False):
+        return
     with RawClient.open(server.port) as leaving:
         for number in range(50):
             leaving.send(number, Op.CREATE, CreateRequest(f"{root}/{number}", b"", OPEN, number % 2).encode())

@@ -71,6 +71,13 @@ BEATS_PER_TICK = 10
 SNAPSHOT_ENTRIES = 100_000
 """`snapCount`: log entries after which the log is rolled and a snapshot made."""
 
+SNAPSHOT_LOG_KB = 512 * 1024
+"""`snapSizeLimitInKb`: the same for the log's size, since a start reads into memory what is in the log
+beyond the snapshot. (ZooKeeper's default is eight times as much.)"""
+
+SNAPSHOT_CHUNK_BYTES = 4 * 1024 * 1024
+"""Data gathered in one chunk of a snapshot; the znode that goes beyond it is its last."""
+
 SNAPSHOTS_RETAINED = 3
 """`autopurge.snapRetainCount`: verified snapshots kept, with the log segments the oldest of them needs."""
 
@@ -89,5 +96,6 @@ assert RECEIVE_BYTES_MAX < OUTBOX_BYTES_MAX
 assert OUTBOX_BYTES_MAX + MULTI_READ_REPLY_BYTES_MAX < OUTBOX_BYTES_FATAL
 assert MULTI_READ_REPLY_BYTES_MAX < REPLY_FRAME_BYTES_MAX
 assert 0 < SESSION_TIMEOUT_TICKS_MIN < SESSION_TIMEOUT_TICKS_MAX
+assert BATCH_BYTES_MAX < SNAPSHOT_LOG_KB * 1024
 assert BEATS_PER_TICK >= 2
 assert SNAPSHOTS_RETAINED >= 1

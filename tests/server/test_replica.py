@@ -345,6 +345,24 @@ def test_large_requests_that_gather_become_several_records() -> None:
     assert [header.err for header, _ in ann.hear()] == [0] * 71
 
 
+def test_a_segment_ends_by_its_entries_or_by_its_size() -> None:
+    """A start reads the log beyond the snapshot into memory, so many entries of 1 MB are too many."""
+    member = Member(snap_count=1000, snap_size_limit_kb=100)
+    ann = member.talker()
+    assert not member.replica.roll_due()
+    for _ in range(100):
+        ann.say(Op.SET_DATA, SetDataRequest("/", bytes(1024), -1))
+    member.settle()
+    assert member.replica.roll_due()
+    assert not member.replica.roll_due(), "the next segment begins at nothing"
+    for _ in range(1000):
+        ann.say(Op.SET_DATA, SetDataRequest("/", b"", -1))
+    member.settle()
+    assert member.replica.roll_due()
+    again = Member(log=member.log, snap_count=1000, snap_size_limit_kb=100)
+    assert again.replica.roll_due(), "what a start finds in the log counts too"
+
+
 def test_one_request_larger_than_a_batch_travels_alone() -> None:
     member = Member(jute_maxbuffer=3 * BATCH_BYTES_MAX)
     ann = member.talker()

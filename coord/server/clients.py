@@ -73,7 +73,7 @@ class ClientSocket:
     def __init__(self, owner: ClientSockets, sock: socket.socket, connection: Connection) -> None:
         self._owner = owner
         self._socket = sock
-        self._unsent = b""
+        self._unsent: bytes | memoryview = b""
         self._interest = _READ
         self.connection = connection
 
@@ -102,9 +102,9 @@ class ClientSocket:
         connection = self.connection
         if connection.phase is Phase.CLOSED:  # by its socket, after it became dirty in this same turn
             return
-        data = connection.take_outbox()
-        if self._unsent:
-            data = self._unsent + data
+        new = connection.take_outbox()
+        # A slow reader takes its megabytes in small pieces: each must not copy all the rest.
+        data = b"".join((self._unsent, new)) if self._unsent and new else self._unsent or new
         if data:
             try:
                 sent = self._socket.send(data)
@@ -113,7 +113,7 @@ class ClientSocket:
             except OSError as error:
                 self.close(f"the connection broke: {error.strerror}")
                 return
-            data = data[sent:]
+            data = memoryview(data)[sent:] if sent < len(data) else b""
         self._unsent = data
         connection.unsent_bytes = len(data)
         if len(data) > OUTBOX_BYTES_FATAL:

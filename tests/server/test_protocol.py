@@ -54,7 +54,7 @@ from coord.wire.records import (
     decode_multi_reply,
     encode_multi,
 )
-from tests.rawclient import ANYONE, OPEN, RawClient, four_letters, wait_until
+from tests.rawclient import ANYONE, OPEN, Closed, RawClient, four_letters, wait_until
 from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper, serves
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing ackno
 
 test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against Apache ZooKeeper (needs Java and its jar)
 	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/client tests/recipes \
-		tests/server/test_protocol.py tests/interop tests/crash
+		tests/server/test_protocol.py tests/interop
 
 lint: $(VENV)/.ready  ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .

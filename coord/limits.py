@@ -23,14 +23,26 @@ RECEIVE_BYTES_MAX = 256 * 1024
 PIPELINE_REQUESTS_MAX = 1000
 """Requests of one connection that wait for an answer; above it the socket is not read."""
 
+PIPELINE_BYTES_MAX = 16 * 1024 * 1024
+"""Their bytes, likewise; one request more may be on its way."""
+
+MULTI_READ_REPLY_BYTES_MAX = 16 * 1024 * 1024
+"""What a multiRead may answer: a request of 1 MB can name a znode of 1 MB fifty thousand times."""
+
 OUTBOX_BYTES_MAX = 16 * 1024 * 1024
 """Unsent bytes of one connection above which its socket is not read until they have drained."""
 
 OUTBOX_BYTES_FATAL = 64 * 1024 * 1024
 """Unsent bytes at which a reader is too slow to keep: its connection is closed."""
 
+IDENTITIES_BYTES_MAX = 16 * 1024
+"""What a connection has authenticated as; it travels with every batch that has a request of it."""
+
 CLIENT_CONNECTIONS_PER_HOST_MAX = 60
 """`maxClientCnxns`: connections from one address, 0 for any number."""
+
+FILES_RESERVED = 64
+"""File descriptors that clients do not get: the log, snapshots and their processes cannot do without."""
 
 HANDSHAKE_SECONDS = 30.0
 """A connection that has not opened a session by then is closed."""
@@ -44,9 +56,6 @@ BATCH_REQUESTS_MAX = 2000
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Request bytes in one proposal; one larger request still travels, alone."""
-
-PROPOSALS_IN_FLIGHT_MAX = 16
-"""Proposals given to the disk or to followers and not yet committed."""
 
 RECORD_BYTES_MAX = 64 * 1024 * 1024
 """The largest log record or peer message; a larger length on disk is damage."""
@@ -62,6 +71,13 @@ BEATS_PER_TICK = 10
 SNAPSHOT_ENTRIES = 100_000
 """`snapCount`: log entries after which the log is rolled and a snapshot made."""
 
+SNAPSHOT_LOG_KB = 512 * 1024
+"""`snapSizeLimitInKb`: the same for the log's size, since a start reads into memory what is in the log
+beyond the snapshot. (ZooKeeper's default is eight times as much.)"""
+
+SNAPSHOT_CHUNK_BYTES = 4 * 1024 * 1024
+"""Data gathered in one chunk of a snapshot; the znode that goes beyond it is its last."""
+
 SNAPSHOTS_RETAINED = 3
 """`autopurge.snapRetainCount`: verified snapshots kept, with the log segments the oldest of them needs."""
 
@@ -74,8 +90,12 @@ CONTAINER_CHECK_INTERVAL_MS = 60_000
 CONTAINERS_PER_CHECK_MAX = 10_000
 
 assert FRAME_BYTES_MAX < BATCH_BYTES_MAX < RECORD_BYTES_MAX
+assert BATCH_BYTES_MAX + BATCH_REQUESTS_MAX * (IDENTITIES_BYTES_MAX + 1024) < RECORD_BYTES_MAX
 assert OUTBOX_BYTES_MAX < OUTBOX_BYTES_FATAL
 assert RECEIVE_BYTES_MAX < OUTBOX_BYTES_MAX
+assert OUTBOX_BYTES_MAX + MULTI_READ_REPLY_BYTES_MAX < OUTBOX_BYTES_FATAL
+assert MULTI_READ_REPLY_BYTES_MAX < REPLY_FRAME_BYTES_MAX
 assert 0 < SESSION_TIMEOUT_TICKS_MIN < SESSION_TIMEOUT_TICKS_MAX
+assert BATCH_BYTES_MAX < SNAPSHOT_LOG_KB * 1024
 assert BEATS_PER_TICK >= 2
 assert SNAPSHOTS_RETAINED >= 1

@@ -15,10 +15,14 @@ import trio
 from demos._picture import Picture
 
 if TYPE_CHECKING:
+    from rich.box import Box
     from rich.console import RenderableType
 
 FRAME_SECONDS: Final = 0.1
 FEED_LINES: Final = 12
+OTHER_LINES: Final = 22
+"""of the live view: what is left of a small terminal is the feed's"""
+WIDE_COLUMNS: Final = 105
 
 
 class StepLike(Protocol):
@@ -123,17 +127,19 @@ class LiveView:
         from rich.table import Table
 
         picture = self._picture
-        table = Table(title="/brokers/ids", title_justify="left")
-        for heading in ("broker", "state", "epoch", "leads", ""):
+        table = Table(title="/brokers/ids", title_justify="left", box=self._box())
+        headings = ("broker", "state", "leads", "", *self._if_wide("epoch"))
+        for heading in headings:
             table.add_column(heading, justify="left" if heading in ("state", "") else "right")
         for broker in sorted(picture.seen):
             there = picture.brokers.get(broker)
             office = "[yellow]controller[/]" if broker == picture.controller else ""
             if there is None:
-                table.add_row(f"[dim]{broker}[/]", "[red]gone[/]", "", "", office)
+                table.add_row(f"[dim]{broker}[/]", "[red]gone[/]", "", office)
             else:
                 led = str(len(picture.led_by(broker)))
-                table.add_row(str(broker), "[green]registered[/]", f"{there.epoch:#x}", led, office)
+                epoch = self._if_wide(f"{there.epoch:#x}")
+                table.add_row(str(broker), "[green]registered[/]", led, office, *epoch)
         table.caption = f"controller epoch {picture.controller_epoch}"
         return table
 
@@ -141,8 +147,8 @@ class LiveView:
         from rich.table import Table
 
         picture = self._picture
-        table = Table(title="/brokers/topics", title_justify="left")
-        for heading in ("partition", "replicas", "leader", "in sync", "epoch"):
+        table = Table(title="/brokers/topics", title_justify="left", box=self._box())
+        for heading in ("partition", "leader", "in sync", *self._if_wide("epoch", "assigned to")):
             table.add_column(heading)
         for which, replicas in picture.assignments.items():
             state = picture.partitions.get(which)
@@ -151,26 +157,42 @@ class LiveView:
             preferred = state.leader == replicas[0]
             leader = f"[{'green' if preferred else 'yellow'}]{state.leader}[/]"
             isr = " ".join(str(one) if one in state.isr else f"[dim strike]{one}[/]" for one in replicas)
-            table.add_row(str(which), " ".join(map(str, replicas)), leader, isr, str(state.leader_epoch))
+            more = self._if_wide(str(state.leader_epoch), " ".join(map(str, replicas)))
+            table.add_row(str(which), leader, isr, *more)
         return table
+
+    def _if_wide(self, *cells: str) -> tuple[str, ...]:
+        """More cells, if there is room for their columns."""
+        return cells if self._console.width >= WIDE_COLUMNS else ()
+
+    def _box(self) -> Box:
+        from rich import box
+
+        return box.HEAVY_HEAD if self._console.width >= WIDE_COLUMNS else box.SIMPLE_HEAD
 
     def _progress(self) -> RenderableType:
-        from rich.table import Table
+        from rich.text import Text
 
-        table = Table.grid(padding=(0, 2))
+        room = min(self._console.width - 14, max(len(step.title) for step in self._steps))
         current = next((step for step in self._steps if step.seconds is None), None)
+        lines = Text(no_wrap=True, overflow="crop")
         for step in self._steps:
+            title = step.title if len(step.title) <= room else step.title[: room - 1] + "…"
             style = "bold" if step is current else "dim" if step.seconds is None else ""
-            table.add_row(_mark(step), f"[{style}]{step.title}[/]" if style else step.title, _time(step))
-        return table
+            lines.append(f" {_mark(step)}  {title:<{room}} {_time(step):>8}\n", style)
+        lines.rstrip()
+        return lines
 
     def _news(self) -> RenderableType:
         from rich.panel import Panel
         from rich.text import Text
 
-        lines = [f"{at:6.2f}  {text}" for at, text in self._picture.feed[-FEED_LINES:]]
-        lines += [""] * (FEED_LINES - len(lines))
-        return Panel(Text("\n".join(lines)), title="seen", title_align="left", border_style="dim")
+        room = max(1, min(FEED_LINES, self._console.height - OTHER_LINES))
+        lines = [f"{at:6.2f}  {text}" for at, text in self._picture.feed[-room:]]
+        lines += [""] * (room - len(lines))
+        return Panel(
+            Text("\n".join(lines), no_wrap=True), title="seen", title_align="left", border_style="dim"
+        )
 
 
 def _mark(step: StepLike) -> str:

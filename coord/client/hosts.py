@@ -23,7 +23,6 @@ from typing import Final, NamedTuple
 import trio
 
 from coord.errors import BadArguments
-from coord.logs import fields
 
 logger = logging.getLogger("coord.client")
 
@@ -113,7 +112,7 @@ class Addresses:
         try:
             found = await trio.socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
         except OSError as error:
-            logger.warning("host not resolved", extra=fields(host=host.name, error=str(error)))
+            logger.warning("host not resolved: %s (%s)", host.name, error)
             return []
         ips = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         self._random.shuffle(ips)

@@ -28,7 +28,6 @@ import trio
 from coord.client.guarantee import LiveSession
 from coord.client.paths import check_path, join
 from coord.errors import ClientClosed, ConnectionLost, CoordError, NoNode, SessionExpired
-from coord.logs import fields
 
 logger = logging.getLogger("coord.client")
 
@@ -130,5 +129,5 @@ class Janitor:
             except (NoNode, SessionExpired, ClientClosed):
                 return
             except CoordError as error:
-                logger.warning("znode stays", extra=fields(path=job.path, error=str(error)))
+                logger.warning("znode stays: %s (%s)", job.path, error)
                 return

@@ -29,7 +29,6 @@ from coord.client.lease import SILENCE
 from coord.client.session import Session
 from coord.client.watches import Watcher, Watches
 from coord.errors import ClientClosed, ConnectionLost, CoordError, error_of
-from coord.logs import fields
 from coord.wire.records import Op
 
 logger = logging.getLogger("coord.client")
@@ -151,7 +150,7 @@ class Link:
         try:
             await self.wait(call)
         except CoordError as error:
-            logger.debug("session not closed in good order", extra=fields(error=str(error)))
+            logger.debug("session not closed in good order: %s", error)
 
     async def _attempt(self, address: Address) -> None:
         """One connection, from opening it to its end."""
@@ -162,12 +161,12 @@ class Link:
                 stream = await self._open_stream(address)
                 await self._shake_hands(stream)
             self._addresses.succeeded()
-            logger.info("connected", extra=fields(server=_name(address), session=hex(core.id)))
+            logger.info("connected to %s, session %s", _name(address), hex(core.id))
             await self._converse(stream)
         except trio.TooSlowError:
-            logger.info("server did not answer in time", extra=fields(server=_name(address)))
+            logger.info("no answer in time from %s", _name(address))
         except (CoordError, *_BROKEN) as error:
-            logger.info("no connection", extra=fields(server=_name(address), error=str(error)))
+            logger.info("no connection to %s: %s", _name(address), error)
         finally:
             if not self.closed:
                 core.detach()
@@ -200,7 +199,7 @@ class Link:
 
     def _log_end(self, why: str) -> None:
         if not self.closed:
-            logger.info("connection lost", extra=fields(session=hex(self._core.id), error=why))
+            logger.info("connection lost, session %s: %s", hex(self._core.id), why)
 
     async def _receive_all(self, stream: trio.abc.Stream) -> None:
         while True:
@@ -260,7 +259,7 @@ class Link:
             for watcher in happened.lasting:
                 watcher.resynced()
         else:
-            logger.warning("session over", extra=fields(state=self._core.state.name))
+            logger.warning("session over: %s", self._core.state.name)
             self.session.end("the session has expired")
             for watcher in happened.watchers:
                 watcher.session_ended()

@@ -17,7 +17,8 @@ from typing import Final
 
 from coord.errors import BadArguments
 
-_FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff]")
+# Above U+FFFF too: Java sees such a character as two surrogates, which are refused.
+_FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\U0010ffff]")
 
 
 def check_path(path: str, operation: str, *, sequential: bool = False) -> None:

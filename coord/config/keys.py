@@ -61,6 +61,7 @@ KEYS: Mapping[str, Key] = {
     "maxClientCnxns": Key("max_client_cnxns", count),
     "jute.maxbuffer": Key("jute_maxbuffer", byte_count),
     "snapCount": Key("snap_count", integer(2, 2**31 - 1, "a number of log entries")),
+    "snapSizeLimitInKb": Key("snap_size_limit_kb", count),
     "autopurge.snapRetainCount": Key("autopurge_snap_retain_count", positive),
     "autopurge.purgeInterval": Key("autopurge_purge_interval", count),
     "globalOutstandingLimit": Key("global_outstanding_limit", positive),

@@ -58,6 +58,8 @@ class Config:
     """connections from one address; 0: any number"""
     jute_maxbuffer: int = limits.FRAME_BYTES_MAX
     snap_count: int = limits.SNAPSHOT_ENTRIES
+    snap_size_limit_kb: int = limits.SNAPSHOT_LOG_KB
+    """the log is rolled, and a snapshot made, after so much of it or `snap_count` entries; 0: any size"""
     autopurge_snap_retain_count: int = limits.SNAPSHOTS_RETAINED
     autopurge_purge_interval: int = 0
     """hours; coord purges after every snapshot whatever it says"""

@@ -25,7 +25,7 @@ _ENSEMBLE = """
     quorum.auth.server.saslLoginContext quorum.auth.kerberos.servicePrincipal
 """
 _STORAGE = """
-    preAllocSize commitLogCount snapSizeLimitInKb txnLogSizeLimitInKb snapshotSizeFactor forceSync
+    preAllocSize commitLogCount txnLogSizeLimitInKb snapshotSizeFactor forceSync
     forceSnapshotSync snapshot.trust.empty snapshot.compression.method datadir.autocreate db.autocreate
     fsync.warningthresholdms digest.enabled serializeLastProcessedZxid.enabled
 """

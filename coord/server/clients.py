@@ -14,13 +14,15 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import resource
 import selectors
 import socket
 from typing import Protocol
 
 import trio
 
-from coord.limits import OUTBOX_BYTES_FATAL, RECEIVE_BYTES_MAX
+from coord.limits import FILES_RESERVED, OUTBOX_BYTES_FATAL, RECEIVE_BYTES_MAX
+from coord.logs import fields
 from coord.server.connection import Connection, Phase
 from coord.server.replica import Replica
 
@@ -52,6 +54,17 @@ class Shell(Protocol):
     def settle(self) -> None: ...
 
 
+def admit(replica: Replica, host: str, port: int) -> Connection | None:
+    """`Replica.admit`, if there is a file descriptor to spare; a log that could not open its next segment
+    for want of one would end the server."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = len(replica.connections)
+    if files != resource.RLIM_INFINITY and connections >= max(files - FILES_RESERVED, files // 2):
+        log.warning("too many connections", extra=fields(connections=connections, open_files_limit=files))
+        return None
+    return replica.admit(host, port)
+
+
 class ClientSocket:
     """One client's socket: carries a `Connection`'s bytes."""
 
@@ -60,7 +73,7 @@ class ClientSocket:
     def __init__(self, owner: ClientSockets, sock: socket.socket, connection: Connection) -> None:
         self._owner = owner
         self._socket = sock
-        self._unsent = b""
+        self._unsent: bytes | memoryview = b""
         self._interest = _READ
         self.connection = connection
 
@@ -87,9 +100,11 @@ class ClientSocket:
     def flush(self) -> None:
         """Send what can be sent now, and choose what to wait for next."""
         connection = self.connection
-        data = connection.take_outbox()
-        if self._unsent:
-            data = self._unsent + data
+        if connection.phase is Phase.CLOSED:  # by its socket, after it became dirty in this same turn
+            return
+        new = connection.take_outbox()
+        # A slow reader takes its megabytes in small pieces: each must not copy all the rest.
+        data = b"".join((self._unsent, new)) if self._unsent and new else self._unsent or new
         if data:
             try:
                 sent = self._socket.send(data)
@@ -98,7 +113,7 @@ class ClientSocket:
             except OSError as error:
                 self.close(f"the connection broke: {error.strerror}")
                 return
-            data = data[sent:]
+            data = memoryview(data)[sent:] if sent < len(data) else b""
         self._unsent = data
         connection.unsent_bytes = len(data)
         if len(data) > OUTBOX_BYTES_FATAL:
@@ -140,20 +155,22 @@ class ClientSockets:
     def __init__(self, shell: Shell, listener: socket.socket) -> None:
         self._shell = shell
         self._listener = listener
-        self._accepting = False
+        self._accept_again_at = math.inf
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
-        self._start_accepting()
+        self._selector.register(listener, _READ, None)
 
     async def run(self) -> None:
         """Serve until cancelled; then every socket is closed."""
         fileno = self._selector.fileno()
         try:
             while True:
-                with trio.move_on_after(math.inf if self._accepting else ACCEPT_AGAIN_SECONDS):
+                with trio.move_on_at(self._accept_again_at):
                     await trio.lowlevel.wait_readable(fileno)
                 self._turn()
-                self._start_accepting()
+                if trio.current_time() >= self._accept_again_at:
+                    self._accept_again_at = math.inf
+                    self._selector.register(self._listener, _READ, None)
         finally:
             self._close()
 
@@ -175,10 +192,10 @@ class ClientSockets:
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
                     log.error("cannot accept a connection: %s; trying again shortly", error.strerror)
-                    self._stop_accepting()
+                    self._pause_accepting()
                     return
                 continue  # that client is gone already
-            connection = self._shell.replica.admit(peer[0], peer[1])
+            connection = admit(self._shell.replica, peer[0], peer[1])
             if connection is None:
                 sock.close()
                 continue
@@ -187,15 +204,10 @@ class ClientSockets:
             connection.carrier = client = ClientSocket(self, sock, connection)
             self._selector.register(sock, _READ, client)
 
-    def _start_accepting(self) -> None:
-        if not self._accepting:
-            self._accepting = True
-            self._selector.register(self._listener, _READ, None)
-
-    def _stop_accepting(self) -> None:
+    def _pause_accepting(self) -> None:
         """Out of file descriptors: the listener stays readable, so it must not wake us until one is free."""
         self._selector.unregister(self._listener)
-        self._accepting = False
+        self._accept_again_at = trio.current_time() + ACCEPT_AGAIN_SECONDS
 
     def change_interest(self, sock: socket.socket, client: ClientSocket, old: int, new: int) -> None:
         if old and new:

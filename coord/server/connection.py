@@ -24,7 +24,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from coord.errors import ErrorCode, ProtocolError
-from coord.limits import FRAME_BYTES_MAX, LAST_REPLY_SECONDS, OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
+from coord.limits import (
+    FRAME_BYTES_MAX,
+    IDENTITIES_BYTES_MAX,
+    LAST_REPLY_SECONDS,
+    OUTBOX_BYTES_MAX,
+    PIPELINE_BYTES_MAX,
+    PIPELINE_REQUESTS_MAX,
+)
 from coord.server.four_letter import recognise
 from coord.server.stats import ConnectionStats
 from coord.state.acl import digest_id
@@ -123,7 +130,9 @@ class Connection:
         self.close_reason = ""
         self._dirty = False
         self._frames = FrameBuffer(frame_limit)
-        self._pipeline: deque[tuple[int, int, bytes | None, int]] = deque()
+        # xid, opcode, body (None: a write, which the replica has), when it came, size
+        self._pipeline: deque[tuple[int, int, bytes | None, int, int]] = deque()
+        self._pipeline_bytes = 0
         self._sends_read_only = False
 
     # -- what the carrier asks ------------------------------------------------------------------------
@@ -132,9 +141,14 @@ class Connection:
     def congested(self) -> bool:
         """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
         return (
-            len(self._pipeline) >= PIPELINE_REQUESTS_MAX
+            self._pipeline_full
             or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
+            or self.phase is Phase.OPENING  # requests cannot be served yet: they shall not pile up
         )
+
+    @property
+    def _pipeline_full(self) -> bool:
+        return len(self._pipeline) >= PIPELINE_REQUESTS_MAX or self._pipeline_bytes >= PIPELINE_BYTES_MAX
 
     @property
     def is_read(self) -> bool:
@@ -184,7 +198,8 @@ class Connection:
         first = self._frames.peek(4)
         word = recognise(first)
         if word is not None:
-            self._say(self.replica.answer_word(word).encode())
+            # Paths of the system may hold what is not Unicode, as lone surrogates.
+            self._say(self.replica.answer_word(word).encode(errors="backslashreplace"))
             self.close("")
         elif first in (b"GET ", b"POST", b"HEAD", b"PUT "):
             self.close("this is an HTTP request; the client port speaks ZooKeeper's protocol only")
@@ -202,7 +217,7 @@ class Connection:
                 self._request(frame)
                 if self.phase is not Phase.OPEN:
                     break
-                if self.outbox_bytes >= OUTBOX_BYTES_MAX or len(self._pipeline) >= PIPELINE_REQUESTS_MAX:
+                if self.outbox_bytes >= OUTBOX_BYTES_MAX or self._pipeline_full:
                     # A few bytes of requests can ask for gigabytes of replies: the rest waits in its frames.
                     self.stalled = True
                     break
@@ -219,15 +234,21 @@ class Connection:
         replica.stats.received += 1
         now = replica.turn_ms
         if op in WRITES:
-            self._pipeline.append((xid, op, None, now))
+            self._wait(xid, op, None, now, len(frame))
             replica.submit(self, xid, op, frame[8:])
             return
         if op == Op.AUTH:
             self._authenticate(frame[8:])
+        if self.phase is not Phase.OPEN:
+            return
         if self._pipeline:
-            self._pipeline.append((xid, op, frame[8:], now))
+            self._wait(xid, op, frame[8:], now, len(frame))
         else:
             self._answer(xid, op, frame[8:], now)
+
+    def _wait(self, xid: int, op: int, body: bytes | None, received_at: int, size: int) -> None:
+        self._pipeline.append((xid, op, body, received_at, size))
+        self._pipeline_bytes += size
 
     # -- answers --------------------------------------------------------------------------------------
 
@@ -235,17 +256,19 @@ class Connection:
         """The write at the head of the pipeline was applied; what waited behind it is answered next."""
         if self.phase is not Phase.OPEN:
             return
-        head_xid, op, body, received_at = self._pipeline.popleft()
+        head_xid, op, body, received_at, size = self._pipeline.popleft()
+        self._pipeline_bytes -= size
         assert head_xid == xid, "commits arrive in the order of submission"
         assert body is None
         self._reply(xid, op, zxid, err, reply, received_at)
         if op == Op.CLOSE_SESSION:
             self.close("")
         while self._pipeline and self.phase is Phase.OPEN:
-            next_xid, op, body, received_at = self._pipeline[0]
+            next_xid, op, body, received_at, size = self._pipeline[0]
             if body is None:
                 break
             self._pipeline.popleft()
+            self._pipeline_bytes -= size
             self._answer(next_xid, op, body, received_at)
 
     def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:
@@ -313,6 +336,10 @@ class Connection:
         if self.replica.is_super(new[0]):
             new.append(Id("super", ""))
         self.identities += tuple(identity for identity in new if identity not in self.identities)
+        if sum(len(who.encode()) for who in self.identities) > IDENTITIES_BYTES_MAX:
+            # Each batch carries them: without a bound one client could make a record the log does not take.
+            self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", self.replica.turn_ms)
+            self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
 
     # -- the session ----------------------------------------------------------------------------------
 

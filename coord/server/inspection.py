@@ -35,32 +35,13 @@ class Inspection:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._started = monotonic()
+        # Looked up once: both read files, and a word must be answered also when none can be opened any more.
+        self.version = _version()
+        self.environment = _environment()
 
     @property
     def config(self) -> Config:
         return self._replica.config
-
-    @property
-    def version(self) -> str:
-        try:
-            return version_text(version("coord"), RELEASED)
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            return version_text("0", RELEASED)
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        system = platform.uname()
-        return {
-            "host.name": socket.gethostname(),
-            "python.version": platform.python_version(),
-            "python.implementation": platform.python_implementation(),
-            "python.executable": sys.executable,
-            "os.name": system.system,
-            "os.arch": system.machine,
-            "os.version": system.release,
-            "user.name": _user_name(),
-            "user.dir": str(Path.cwd()),
-        }
 
     @property
     def is_serving(self) -> bool:
@@ -133,6 +114,35 @@ class Inspection:
             "max_file_descriptor_count": soft_limit,
             "process_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
         }
+
+
+def _version() -> str:
+    try:
+        return version_text(version("coord"), RELEASED)
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return version_text("0", RELEASED)
+
+
+def _environment() -> Mapping[str, str]:
+    system = platform.uname()
+    return {
+        "host.name": socket.gethostname(),
+        "python.version": platform.python_version(),
+        "python.implementation": platform.python_implementation(),
+        "python.executable": sys.executable,
+        "os.name": system.system,
+        "os.arch": system.machine,
+        "os.version": system.release,
+        "user.name": _user_name(),
+        "user.dir": _working_directory(),
+    }
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return ""
 
 
 def _open_files() -> int:

@@ -28,17 +28,17 @@ import hmac
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from coord.config import Config
 from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, HANDSHAKE_SECONDS
 from coord.logs import fields
 from coord.server.connection import PASSWORD_NONE, Connection, Phase, pack_event
 from coord.server.stats import ServerStats
+from coord.server.submitted import Submitted
 from coord.state.machine import Machine
 from coord.state.sessions import Expiry
 from coord.state.watches import Watches
-from coord.wire.ensemble import Batch, Identities
+from coord.wire.ensemble import Batch
 from coord.wire.jute import pack_bool
 from coord.wire.records import ConnectRequest, CreateSessionRequest, Id, Op, PathRequest
 from coord.zab.history import Proposal
@@ -48,26 +48,6 @@ log = logging.getLogger("coord.server")
 
 SUPER = Id("super", "")
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
-
-
-class Submitted(NamedTuple):
-    """Requests gathered since the last proposal, as the columns of the batch to come."""
-
-    heads: list[tuple[int, int, int]]
-    identities: list[Identities]
-    bodies: list[bytes]
-    origins: list[Connection | None]
-
-    @classmethod
-    def none(cls) -> Submitted:
-        return cls([], [], [], [])
-
-    def split(self, count: int) -> tuple[Submitted, Submitted]:
-        heads, identities, bodies, origins = self
-        return (
-            Submitted(heads[:count], identities[:count], bodies[:count], origins[:count]),
-            Submitted(heads[count:], identities[count:], bodies[count:], origins[count:]),
-        )
 
 
 class Replica:
@@ -102,6 +82,7 @@ class Replica:
         )
         self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
         self._entries_since_roll = sum(len(batch) for batch, _ in self._unapplied)
+        self._bytes_since_roll = sum(len(body) for batch, _ in self._unapplied for body in batch.bodies)
         self._digests_wanted: deque[int] = deque()
         self.digests: deque[tuple[int, int]] = deque()
         """(zxid, digest of the live state there) at the end of each log segment: a snapshot is due"""
@@ -231,12 +212,14 @@ class Replica:
         if self.peer.room <= BATCH_REQUESTS_MAX:
             self.peer.new_epoch()
             return False
-        now, self._submitted = self._submitted.split(BATCH_REQUESTS_MAX)
+        now, self._submitted = self._submitted.split(self._submitted.fitting())
         batch = Batch(self.peer.next_zxid, self.wall_ms, now.heads, now.identities, now.bodies)
         self._name_sessions(batch)
-        self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, batch.encode()))
+        record = batch.encode()
+        self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, record))
         self._unapplied.append((batch, now.origins))
         self._entries_since_roll += len(batch)
+        self._bytes_since_roll += len(record)
         return True
 
     def _name_sessions(self, batch: Batch) -> None:
@@ -314,10 +297,12 @@ class Replica:
     # -- the log's segments ---------------------------------------------------------------------------
 
     def roll_due(self) -> bool:
-        """Has the segment enough entries? Ask right after work was taken: a True is to be obeyed."""
-        if self._entries_since_roll < self.config.snap_count:
+        """Is the segment long enough? Ask right after work was taken: a True is to be obeyed."""
+        size_limit = self.config.snap_size_limit_kb * 1024
+        too_large = 0 < size_limit <= self._bytes_since_roll
+        if self._entries_since_roll < self.config.snap_count and not too_large:
             return False
-        self._entries_since_roll = 0
+        self._entries_since_roll = self._bytes_since_roll = 0
         self._digests_wanted.append(self.peer.history.logged)
         return True
 
@@ -350,8 +335,8 @@ class Replica:
                 self._submit(None, 0, 0, Op.DELETE_CONTAINER, PathRequest(path).encode())
 
     def _beats(self, timeout_ms: int) -> int:
-        """Rounded up: never too early."""
-        return -(-timeout_ms // self.beat_ms)
+        """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
+        return -(-timeout_ms // self.beat_ms) + 1
 
     def take_dirty(self) -> list[Connection]:
         dirty, self.dirty = self.dirty, []

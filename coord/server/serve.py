@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -52,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return EXIT_USAGE
+    _allow_open_files()
     status = EXIT_OK
     try:
         trio.run(serve, config)
@@ -71,6 +74,13 @@ async def serve(config: Config) -> None:
                 log.info("ending on %s", signal.Signals(number).name)
                 break
             nursery.cancel_scope.cancel()
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets this process have (as Java does): each client takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # not every system takes its own upper limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

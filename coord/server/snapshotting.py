@@ -48,15 +48,19 @@ async def _make(disk: Disk, directory: Path, zxid: int, digest: int) -> bool:
     segments = [segment for segment in await disk.closed_segments() if segment.last_zxid <= zxid]
     request = {"directory": str(directory), "segments": [[str(s.path), *s[1:]] for s in segments]}
     started = trio.current_time()
-    child = await trio.run_process(
-        [sys.executable, "-m", "coord.server.fold"],
-        stdin=json.dumps(request).encode(),
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
+    # Nothing is lost by a snapshot that fails: the log is kept, and the next one is tried later.
+    try:
+        child = await trio.run_process(
+            [sys.executable, "-m", "coord.server.fold"],
+            stdin=json.dumps(request).encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+    except OSError as error:  # no memory, no processes, no file descriptors left
+        log.error("the snapshot failed: its process cannot be started: %s", error.strerror)
+        return False
     if child.returncode != 0:
-        # Nothing is lost by a snapshot that fails: the log is kept, and the next one is tried later.
         log.error("the snapshot failed: %s", child.stderr.decode("utf-8", "replace").strip())
         return False
     result = json.loads(child.stdout)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import trio
 
 from coord.limits import OUTBOX_BYTES_FATAL, RECEIVE_BYTES_MAX
-from coord.server.clients import Shell
+from coord.server.clients import Shell, admit
 from coord.server.connection import Connection, Phase
 
 
@@ -95,8 +95,11 @@ async def serve_streams(
     """Accepts for ever, a task per client; `wrap` may put TLS around the stream."""
 
     async def serve(stream: trio.SocketStream) -> None:
-        address, port = stream.socket.getpeername()[:2]
-        connection = shell.replica.admit(address, port)
+        try:
+            host, port = stream.socket.getpeername()[:2]
+            connection = admit(shell.replica, host, port)
+        except OSError:  # that client is gone already
+            connection = None
         if connection is None:
             await stream.aclose()
             return

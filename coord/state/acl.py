@@ -38,7 +38,11 @@ OPEN_UNSAFE: tuple[ACL, ...] = (ACL(Perms.ALL, ANYONE),)
 READ_UNSAFE: tuple[ACL, ...] = (ACL(Perms.READ, ANYONE),)
 
 _RAW_LISTS_MAX = 1024
-"""Encoded ACLs remembered with what they mean; most clients only ever send one or two."""
+_RAW_LIST_BYTES_MAX = 1024
+"""Encoded ACLs remembered with what they mean, none larger; most clients only ever send one or two."""
+
+_ADDRESS_CHARACTERS_MAX = 64
+"""More than any address with its bits; a client's text beyond it is not worth remembering as invalid."""
 
 
 def digest_id(user: str, password: str) -> str:
@@ -126,7 +130,8 @@ class AccessLists:
         entries = reader.read_vector(lambda: ACL.read(reader))
         reader.finish()
         fixed = self.fix(entries, identities)
-        if not any(entry.id.scheme == "auth" for entry in entries):  # else it depends on the caller
+        of_all_callers = not any(entry.id.scheme == "auth" for entry in entries)
+        if of_all_callers and len(raw) <= _RAW_LIST_BYTES_MAX:
             if len(self._raw) >= _RAW_LISTS_MAX:
                 self._raw.clear()
             self._raw[raw] = fixed
@@ -185,6 +190,6 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 _VALID_ID: dict[str, Callable[[str], bool]] = {
     "world": lambda name: name == "anyone",
     "digest": lambda name: name.count(":") == 1 and not name.endswith(":"),
-    "ip": lambda name: _network(name) is not None,
+    "ip": lambda name: len(name) <= _ADDRESS_CHARACTERS_MAX and _network(name) is not None,
     "x509": lambda name: name != "",
 }

@@ -5,7 +5,8 @@ access lists are numbered in the order of the znodes that use them.
 
 - first chunk: ``[format, zxid, secret, TTL enabled, [[session id, timeout in ms], …],
   [[[perms, scheme, id], …], …]]``, the last being the table of access lists
-- then chunks of up to `_NODES_PER_CHUNK` znodes sorted by path, so that a parent comes before its children:
+- then chunks of up to `_NODES_PER_CHUNK` znodes, or `SNAPSHOT_CHUNK_BYTES` of data, sorted by path, so that a
+  parent comes before its children:
   ``[[path, data, access list, czxid, mzxid, ctime, mtime, version, aversion, owner, creates, pzxid,
   lifetime or null], …]``
 - last chunk: ``[number of znodes, digest]``. `load` computes the digest anew and compares.
@@ -20,6 +21,7 @@ from typing import Any, Final
 import cbor2
 
 from coord.errors import ProtocolError
+from coord.limits import SNAPSHOT_CHUNK_BYTES
 from coord.state.acl import AccessList
 from coord.state.paths import ROOT
 from coord.state.sessions import Sessions
@@ -51,8 +53,16 @@ def dump(tree: Tree, sessions: Sessions, secret: bytes, zxid: int) -> Iterator[b
     yield cbor2.dumps(
         [FORMAT, zxid, secret, tree.ttl_enabled, [list(item) for item in sorted(sessions.items())], table]
     )
-    for start in range(0, len(paths), _NODES_PER_CHUNK):
-        yield cbor2.dumps([_row(tree, path, numbers) for path in paths[start : start + _NODES_PER_CHUNK]])
+    rows: list[list[Any]] = []
+    size = 0
+    for path in paths:
+        rows.append(_row(tree, path, numbers))
+        size += len(tree.nodes[path].data or b"")
+        if len(rows) == _NODES_PER_CHUNK or size >= SNAPSHOT_CHUNK_BYTES:
+            yield cbor2.dumps(rows)
+            rows, size = [], 0
+    if rows:
+        yield cbor2.dumps(rows)
     yield cbor2.dumps([len(paths), tree.digest])
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from coord.errors import ErrorCode, ProtocolError
+from coord.limits import MULTI_READ_REPLY_BYTES_MAX
 from coord.state.machine import Machine
 from coord.state.refused import Refused
 from coord.state.tree import Node, Tree
@@ -153,14 +154,21 @@ def _who_am_i(_machine: Machine, _watches: Watches[Any], caller: Caller, _body: 
 
 
 def _multi_read(machine: Machine, watches: Watches[Any], caller: Caller, body: bytes) -> bytes:
-    """getData and getChildren in one state; each succeeds or fails by itself. Their watch flag is ignored."""
+    """getData and getChildren in one state; each succeeds or fails by itself. Their watch flag is ignored.
+
+    All of it is BAD_ARGUMENTS if the answer would be beyond every bound (ZooKeeper runs out of memory).
+    """
     results: list[tuple[int, int, bytes]] = []
+    size = 0
     for op, request in decode_multi(body, MULTI_READ_OPS):
         answer = _get_data if op == Op.GET_DATA else _get_children
         try:
             results.append((op, 0, answer(machine, watches, caller, request.path, False)))
         except Refused as refused:
             results.append((Op.ERROR, refused.code, pack_int(refused.code)))
+        size += len(results[-1][2])
+        if size > MULTI_READ_REPLY_BYTES_MAX:
+            raise Refused(ErrorCode.BAD_ARGUMENTS)
     return encode_multi_reply(results)
 
 

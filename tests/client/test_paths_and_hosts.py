@@ -60,6 +60,7 @@ def test_paths(path: str) -> None:
         "/\ud800",
         "/\uf000",
         "/\uffff",
+        "/\U0001f600",
     ],
 )
 def test_paths_refused(path: str) -> None:

@@ -69,6 +69,7 @@ VALUES = {
     "maxClientCnxns": ("0", 0),
     "jute.maxbuffer": ("4194304", 4194304),
     "snapCount": ("1000", 1000),
+    "snapSizeLimitInKb": ("0", 0),
     "autopurge.snapRetainCount": ("5", 5),
     "autopurge.purgeInterval": ("24", 24),
     "globalOutstandingLimit": ("2000", 2000),

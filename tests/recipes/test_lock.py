@@ -324,7 +324,7 @@ async def test_pitfall_1_the_body_is_cancelled_when_the_session_ends(hosts: str)
 @pytest.mark.trio
 async def test_the_body_is_cancelled_before_the_session_can_have_expired(hosts: str) -> None:
     async with open_proxy(hosts) as proxy, coord.connect(hosts, timeout=30) as other:
-        async with coord.connect(proxy.hosts, timeout=1.2) as zk, trio.open_nursery() as nursery:
+        async with coord.connect(proxy.hosts, timeout=2.0) as zk, trio.open_nursery() as nursery:
             order = []
 
             async def take_over() -> None:
@@ -579,7 +579,7 @@ async def test_pitfall_18_leaving_waits_for_no_connection(hosts: str, zk: Client
             proxy.close()
             await client.session.state.wait_value(coord.SessionState.SUSPENDED)
             left = trio.current_time()
-        assert trio.current_time() - left < 0.05
+        assert trio.current_time() - left < 0.5  # not even as long as a release may take
         assert len(await zk.children(PATH)) == 1
         proxy.reopen()  # and the janitor does it
         await until_empty(zk)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from coord.server.clients import ACCEPT_AGAIN_SECONDS
 from tests.rawclient import Closed, RawClient
 from tests.servers import Flavour, ServerProcess
 
@@ -57,6 +62,82 @@ def test_a_disk_that_takes_no_more_ends_it_and_nothing_is_acknowledged_after(ser
         with RawClient.open(server.port) as zk:
             for path in acknowledged:
                 assert zk.exists(path).err == 0, f"{path} was acknowledged and is lost"
+
+
+def allow_files(server: ServerProcess, count: int) -> None:
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (count, count))
+
+
+def wait_for(server: ServerProcess, words: str) -> None:
+    deadline = time.monotonic() + 20
+    while words not in server.tail(1000):
+        assert time.monotonic() < deadline, server.tail()
+        time.sleep(0.02)
+
+
+def test_clients_leave_file_descriptors_for_the_log_and_its_snapshots(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"snapCount": "50"}, flavour=Flavour.COORD) as server, ExitStack() as stack:
+        zk = stack.enter_context(RawClient.open(server.port))
+        allow_files(server, 100)
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        wait_for(server, "too many connections")
+        for number in range(120):
+            assert zk.create(f"/n{number}").err == 0
+        wait_for(server, "snapshot made")
+
+
+def test_without_file_descriptors_it_serves_on_and_waits_for_one(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, flavour=Flavour.COORD) as server, ExitStack() as stack:
+        zk = stack.enter_context(RawClient.open(server.port))
+        allow_files(server, len(os.listdir(f"/proc/{server.pid}/fd")) + 2)
+        began = time.monotonic()
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
+        for client in clients:
+            stack.enter_context(client)
+        wait_for(server, "cannot accept")
+        for _ in range(200):
+            assert zk.exists("/").err == 0
+        tries = server.tail(1000).count("cannot accept")
+        assert tries <= 1 + (time.monotonic() - began) / ACCEPT_AGAIN_SECONDS
+        clients[0].close()
+        clients[1].close()
+        clients[3].sendall(b"ruok")
+        assert clients[3].recv(4) == b"imok", "those that waited are served once there is room"
+
+
+def test_a_snapshot_whose_process_cannot_start_ends_nothing(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, {"snapCount": "50"}, flavour=Flavour.COORD)
+    with server, RawClient.open(server.port) as zk:
+        # Enough for the log's next segment, not for the pipes to another process.
+        allow_files(server, len(os.listdir(f"/proc/{server.pid}/fd")) + 2)
+        for number in range(60):
+            assert zk.create(f"/n{number}").err == 0
+        wait_for(server, "the snapshot failed")
+        assert zk.exists("/n59").err == 0
+
+
+def test_the_words_are_answered_wherever_it_was_started(tmp_path: Path) -> None:
+    """In a directory whose name is not Unicode; and, for the second server, that is gone."""
+    here = Path.cwd()
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    odd.mkdir()
+    for gone in (False, True):
+        server = ServerProcess(tmp_path / f"server-{gone}", flavour=Flavour.COORD)
+        os.chdir(odd)
+        try:
+            server.spawn()
+        finally:
+            os.chdir(here)
+        if gone:
+            odd.rmdir()
+        wait_for(server, "serving clients")
+        try:
+            with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                sock.sendall(b"envi")
+                assert b"zookeeper.version=3.8" in sock.recv(4096)
+        finally:
+            server.kill()
 
 
 def test_damage_in_the_middle_of_the_log_stops_it_naming_file_and_offset(server: ServerProcess) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
@@ -53,7 +54,7 @@ from coord.wire.records import (
     decode_multi_reply,
     encode_multi,
 )
-from tests.rawclient import ANYONE, OPEN, RawClient, four_letters, wait_until
+from tests.rawclient import ANYONE, OPEN, Closed, RawClient, four_letters, wait_until
 from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper, serves
 
 T = TypeVar("T")
@@ -70,6 +71,9 @@ DIFFERENCES = {
     "the empty path": "ZooKeeper reads it as the root; coord has no such znode",
     "zxid of an event": "-1 in ZooKeeper up to 3.8; coord tells which change it was, as 3.9 does",
     "exists without READ": "ZooKeeper 3.8 answers anybody; coord asks for READ, as newer ones do",
+    "a client that leaves at once": (
+        "ZooKeeper may throw away requests that it had received, but not read, when the client closed"
+    ),
     "strings that are not UTF-8": "ZooKeeper reads replacement characters; coord refuses the request",
 }
 
@@ -1052,6 +1056,8 @@ def test_close_session_answers_then_closes_and_the_ephemerals_are_gone(
 
 
 def test_writes_before_close_session_are_done(server: ServerProcess, zk: RawClient, root: str) -> None:
+    if not either("a client that leaves at once", coord=True, zookeeper=False):
+        return
     with RawClient.open(server.port) as leaving:
         for number in range(50):
             leaving.send(number, Op.CREATE, CreateRequest(f"{root}/{number}", b"", OPEN, 0).encode())
@@ -1064,6 +1070,8 @@ def test_writes_before_close_session_are_done(server: ServerProcess, zk: RawClie
 def test_a_client_need_not_wait_for_the_answer_to_its_requests(
     server: ServerProcess, zk: RawClient, root: str
 ) -> None:
+    if not either("a client that leaves at once", coord=True, zookeeper=False):
+        return
     with RawClient.open(server.port) as leaving:
         for number in range(50):
             leaving.send(number, Op.CREATE, CreateRequest(f"{root}/{number}", b"", OPEN, number % 2).encode())
@@ -1227,6 +1235,18 @@ def test_the_super_user_is_asked_for_no_permission(tmp_path_factory: pytest.Temp
 
 def test_connections_from_one_address_are_limited(tmp_path_factory: pytest.TempPathFactory) -> None:
     with configured(tmp_path_factory, {"maxClientCnxns": "2"}) as process:
-        with RawClient.open(process.port), RawClient.open(process.port), RawClient(process.port) as third:
-            assert third.expect_end() == b""
+        with ExitStack() as connections:
+
+            def one_more() -> bool:
+                """The server may still count the connection that saw it start."""
+                try:
+                    connections.enter_context(RawClient.open(process.port))
+                except (Closed, OSError):
+                    return False
+                return True
+
+            wait_until(one_more)
+            wait_until(one_more)
+            with RawClient(process.port) as third:
+                assert third.expect_end() == b""
         wait_until(lambda: serves(process.port))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.errors import ErrorCode
-from coord.limits import OUTBOX_BYTES_MAX, PIPELINE_REQUESTS_MAX
+from coord.limits import BATCH_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_BYTES_MAX, PIPELINE_REQUESTS_MAX
 from coord.server.connection import Phase
 from coord.server.replica import new_session_id
 from coord.wire.frames import pack_frame
@@ -156,6 +156,18 @@ def test_a_silent_session_expires_through_the_log_and_its_connection_is_closed()
     assert "/mine" not in member.replica.machine.tree.nodes
 
 
+def test_a_session_has_its_whole_timeout_whenever_it_was_last_heard() -> None:
+    """Right before a beat: 49 whole intervals follow until the 50th beat, and a client counts on 50."""
+    member = Member()
+    ann = member.talker(timeout_ms=5000)
+    member.beats(10)
+    ann.say(Op.PING, xid=Xid.PING)
+    member.beats(50)
+    assert not ann.wire.is_closed
+    member.beats(1)
+    assert ann.wire.is_closed
+
+
 def test_a_stopped_server_does_not_hold_its_silence_against_its_clients() -> None:
     """However long the shell did not call: expiry counts beats, and there were none."""
     member = Member()
@@ -213,6 +225,31 @@ def test_too_many_waiting_requests_stop_the_reading_until_they_are_answered() ->
         ann.say(Op.CREATE, create("/a"))
     assert ann.connection.congested
     member.settle()
+    assert not ann.connection.congested
+
+
+def test_large_requests_stop_the_reading_sooner() -> None:
+    member = Member()
+    ann = member.talker()
+    sent = 0
+    while not ann.connection.congested:
+        ann.say(Op.SET_DATA, SetDataRequest("/", bytes(1_000_000), -1))
+        ann.say(Op.GET_DATA, PathWatchRequest("/", False))
+        sent += 1
+    assert sent <= PIPELINE_BYTES_MAX // 1_000_000 + 1
+    member.settle()
+    assert not ann.connection.congested
+    assert len(ann.hear()) == 2 * sent
+
+
+def test_nothing_is_read_while_the_session_is_being_opened() -> None:
+    """Else a disk that stalls lets whoever connects fill the memory."""
+    member = Member()
+    ann = Talker(member)
+    ann.greet()
+    assert ann.connection.congested
+    member.settle()
+    assert ann.greeted().session_id
     assert not ann.connection.congested
 
 
@@ -292,6 +329,65 @@ def test_authentication_counts_for_the_requests_behind_it() -> None:
     auth, who = ann.hear()
     assert (auth[0].xid, auth[0].zxid, auth[0].err) == (Xid.AUTH, 0, 0)
     assert {i.scheme for i in WhoAmIReply.from_bytes(who[1]).identities} == {"ip", "digest"}
+
+
+def test_large_requests_that_gather_become_several_records() -> None:
+    """One record of all of them would be more than the log takes, and would end the server."""
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.CREATE, create("/a"))
+    member.settle()
+    before = len(member.log)
+    for _ in range(70):
+        ann.say(Op.SET_DATA, SetDataRequest("/a", bytes(1_000_000), -1))
+    member.settle()
+    assert all(len(record) <= BATCH_BYTES_MAX + 1000 for record in member.log[before:])
+    assert [header.err for header, _ in ann.hear()] == [0] * 71
+
+
+def test_a_segment_ends_by_its_entries_or_by_its_size() -> None:
+    """A start reads the log beyond the snapshot into memory, so many entries of 1 MB are too many."""
+    member = Member(snap_count=1000, snap_size_limit_kb=100)
+    ann = member.talker()
+    assert not member.replica.roll_due()
+    for _ in range(100):
+        ann.say(Op.SET_DATA, SetDataRequest("/", bytes(1024), -1))
+    member.settle()
+    assert member.replica.roll_due()
+    assert not member.replica.roll_due(), "the next segment begins at nothing"
+    for _ in range(1000):
+        ann.say(Op.SET_DATA, SetDataRequest("/", b"", -1))
+    member.settle()
+    assert member.replica.roll_due()
+    again = Member(log=member.log, snap_count=1000, snap_size_limit_kb=100)
+    assert again.replica.roll_due(), "what a start finds in the log counts too"
+
+
+def test_one_request_larger_than_a_batch_travels_alone() -> None:
+    member = Member(jute_maxbuffer=3 * BATCH_BYTES_MAX)
+    ann = member.talker()
+    before = len(member.log)
+    ann.say(Op.CREATE, create("/a"))
+    ann.say(Op.SET_DATA, SetDataRequest("/a", bytes(2 * BATCH_BYTES_MAX), -1))
+    ann.say(Op.CREATE, create("/b"))
+    member.settle()
+    assert [header.err for header, _ in ann.hear()] == [0, 0, 0]
+    assert len(member.log) - before == 3
+
+
+def test_who_authenticates_without_end_is_closed() -> None:
+    """The identities are logged with every batch: they must stay small beside a record."""
+    member = Member()
+    ann = member.talker()
+    for number in range(100):
+        ann.say(Op.AUTH, AuthPacket(0, "digest", f"{number:03}{'u' * 900}:pw".encode()), xid=Xid.AUTH)
+    ann.say(Op.CREATE, create("/a"))
+    member.settle()
+    errors = [header.err for header, _ in ann.hear()]
+    assert errors[:17] == [0] * 17
+    assert errors[-1] == ErrorCode.AUTH_FAILED
+    assert ann.wire.is_closed
+    assert "/a" not in member.replica.machine.tree.nodes
 
 
 def test_used_up_zxids_begin_a_new_epoch_and_every_request_is_answered() -> None:

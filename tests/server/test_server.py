@@ -102,6 +102,18 @@ async def test_a_client_is_served_by_either_carrier(use_selector: bool) -> None:
 
 @both_carriers
 @pytest.mark.trio
+async def test_a_client_that_is_gone_before_it_is_served_ends_nothing(use_selector: bool) -> None:
+    async with a_server(use_selector=use_selector) as port:
+        for _ in range(20):
+            hasty = socket.create_connection(("127.0.0.1", port))
+            hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            hasty.close()  # with a reset, before the server has had its turn
+        async with coord.connect(f"127.0.0.1:{port}") as zk:
+            assert await zk.exists("/")
+
+
+@both_carriers
+@pytest.mark.trio
 async def test_a_client_that_reads_nothing_holds_up_nobody(use_selector: bool) -> None:
     """Its replies pile up to a bound, then its requests are not read any more."""
     async with a_server(use_selector=use_selector) as port, coord.connect(f"127.0.0.1:{port}") as zk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 
 import pytest
 
@@ -124,3 +125,19 @@ def test_many_different_encoded_lists_take_bounded_memory() -> None:
 def test_redaction_hides_hashes_only() -> None:
     acl = AccessLists().intern((ACL(1, ANN), ACL(2, HERE)))
     assert acl.redacted() == [ACL(1, Id("digest", "ann:x")), ACL(2, HERE)]
+
+
+def test_what_clients_make_up_is_not_remembered_beyond_a_size() -> None:
+    """A few thousand lists or addresses of 1 MB each, remembered to save time, would be all the memory."""
+    lists = AccessLists()
+    gc.collect()
+    tracemalloc.start()
+    for number in range(20):
+        long_name = f"{number}{'x' * 100_000}"
+        lists.from_wire(pack_vector([ACL(1, Id("digest", f"{long_name}:hash")).encode()]), ())
+        with pytest.raises(Refused):
+            lists.from_wire(pack_vector([ACL(1, Id("ip", long_name)).encode()]), ())
+    gc.collect()
+    remembered, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert remembered < 200_000

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.errors import ProtocolError
+from coord.limits import SNAPSHOT_CHUNK_BYTES
 from coord.state.machine import Machine
 from coord.wire.records import (
     ACL,
@@ -38,6 +39,16 @@ def populated() -> Applier:
     for number in range(2500):  # several chunks
         log.create(f"/a/{number}", b"%d" % number)
     return log
+
+
+def test_large_data_is_cut_into_small_chunks() -> None:
+    """A thousand znodes of 1 MB in one piece would be held in memory several times over."""
+    log = Applier()
+    for number in range(20):
+        log.create(f"/{number}", bytes(1_000_000))
+    chunks = list(log.machine.snapshot())
+    assert max(map(len, chunks)) < SNAPSHOT_CHUNK_BYTES + 1_100_000
+    assert Machine.restore(chunks).digest == log.machine.digest
 
 
 def test_a_restored_machine_is_equal_and_goes_on_alike() -> None:

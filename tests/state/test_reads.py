@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coord.limits import MULTI_READ_REPLY_BYTES_MAX
 from coord.state.reads import READS, set_watches
 from coord.wire.records import (
     ACL,
@@ -136,6 +137,13 @@ def test_multi_read_answers_each_by_itself_and_watches_nothing(log: Applier) -> 
     assert [err for _, err, _ in results] == [0, -101, 0, -102]
     assert (results[0][2].data, results[2][2].children) == (b"/p", ["x"])
     assert len(log.watches) == 0
+
+
+def test_a_multi_read_that_asks_for_gigabytes_is_refused(log: Applier) -> None:
+    log.create("/big", bytes(1_000_000))
+    fitting = encode_multi([(Op.GET_DATA, look("/big"))] * (MULTI_READ_REPLY_BYTES_MAX // 1_000_100))
+    assert log.read_err(Op.MULTI_READ, fitting) == 0
+    assert log.read_err(Op.MULTI_READ, encode_multi([(Op.GET_DATA, look("/big"))] * 50_000)) == -8
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from coord.zab.messages import Ack
 from coord.zab.peer import Epochs, Peer, Work
 from coord.zab.quorum import Majority
 
-
 FRESH = Epochs(0, 0)
 
 

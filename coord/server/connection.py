@@ -141,13 +141,14 @@ class Connection:
     def congested(self) -> bool:
         """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
         return (
-            self._pipeline_full
+            self.pipeline_full
             or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
             or self.phase is Phase.OPENING  # requests cannot be served yet: they shall not pile up
         )
 
     @property
-    def _pipeline_full(self) -> bool:
+    def pipeline_full(self) -> bool:
+        """Is the client not heard because the log has not caught up with its requests?"""
         return len(self._pipeline) >= PIPELINE_REQUESTS_MAX or self._pipeline_bytes >= PIPELINE_BYTES_MAX
 
     @property
@@ -217,7 +218,7 @@ class Connection:
                 self._request(frame)
                 if self.phase is not Phase.OPEN:
                     break
-                if self.outbox_bytes >= OUTBOX_BYTES_MAX or self._pipeline_full:
+                if self.outbox_bytes >= OUTBOX_BYTES_MAX or self.pipeline_full:
                     # A few bytes of requests can ask for gigabytes of replies: the rest waits in its frames.
                     self.stalled = True
                     break

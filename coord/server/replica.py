@@ -313,7 +313,11 @@ class Replica:
         if not self._serving:
             return
         for session_id in self._expiry.beat():
-            if session_id not in self._closing_sessions:
+            connection = self._session_connection.get(session_id)
+            if connection is not None and connection.pipeline_full:
+                # Its pings wait unread, since it waits for us: a slow disk is not the client's silence.
+                self._expiry.add(session_id, self._beats(connection.timeout_ms))
+            elif session_id not in self._closing_sessions:
                 log.info("session expired", extra=fields(session=_hex(session_id)))
                 self._closing_sessions.add(session_id)
                 self._submit(None, session_id, 0, Op.CLOSE_SESSION, b"")

@@ -61,6 +61,7 @@ class Watches(Generic[W]):
         self._tables: dict[int, dict[str, dict[W, None]]] = {kind: {} for kind in _KINDS}
         self._by_watcher: dict[W, dict[str, int]] = {}
         """what each watcher watches: path -> bits of the tables it is in"""
+        self._count = 0
 
     # -- who watches what -------------------------------------------------------------------------------
 
@@ -93,6 +94,7 @@ class Watches(Generic[W]):
     def drop(self, watcher: W) -> None:
         """The watcher is gone, and all its watches with it."""
         for path, bits in self._by_watcher.pop(watcher, {}).items():
+            self._count -= bits.bit_count()
             for kind in _KINDS:
                 if bits & kind:
                     self._unlist(kind, path, watcher)
@@ -125,7 +127,7 @@ class Watches(Generic[W]):
 
     def __len__(self) -> int:
         """How many watches there are, of all kinds."""
-        return sum(bits.bit_count() for paths in self._by_watcher.values() for bits in paths.values())
+        return self._count
 
     def summary(self) -> tuple[int, int, int]:
         """(watchers, paths, watches) as in `wchs`; without child watches, as ZooKeeper counts."""
@@ -153,7 +155,10 @@ class Watches(Generic[W]):
     def _add(self, kind: int, path: str, watcher: W) -> None:
         self._tables[kind].setdefault(path, {})[watcher] = None
         paths = self._by_watcher.setdefault(watcher, {})
-        paths[path] = paths.get(path, 0) | kind
+        bits = paths.get(path, 0)
+        if not bits & kind:
+            paths[path] = bits | kind
+            self._count += 1
 
     def _take(self, kind: int, path: str, told: dict[W, None]) -> None:
         """Moves the one-shot watches of `path` out of a table, and their watchers into `told`."""
@@ -172,6 +177,7 @@ class Watches(Generic[W]):
     def _forget(self, kind: int, path: str, watcher: W) -> None:
         paths = self._by_watcher[watcher]
         paths[path] &= ~kind
+        self._count -= 1
         if not paths[path]:
             del paths[path]
             if not paths:

@@ -168,6 +168,22 @@ def test_a_session_has_its_whole_timeout_whenever_it_was_last_heard() -> None:
     assert ann.wire.is_closed
 
 
+def test_a_stalled_disk_is_not_held_against_a_client_that_is_not_read() -> None:
+    member = Member()
+    ann, bob = member.talker(timeout_ms=5000), member.talker(timeout_ms=5000)
+    while not ann.connection.congested:
+        ann.say(Op.CREATE, create("/a"))
+    member.propose()
+    for _ in range(120):
+        member.replica.beat()
+    member.settle()
+    assert bob.wire.is_closed, "its pings would have been heard"
+    assert not ann.wire.is_closed
+    assert len(ann.hear()) == PIPELINE_REQUESTS_MAX
+    member.beats(60)
+    assert ann.wire.is_closed, "it is silent now"
+
+
 def test_a_stopped_server_does_not_hold_its_silence_against_its_clients() -> None:
     """However long the shell did not call: expiry counts beats, and there were none."""
     member = Member()

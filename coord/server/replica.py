@@ -8,7 +8,7 @@ Synopsis of a turn, as the shell plays it::
 
     connection.receive(data)  # for every socket that is readable
     replica.propose()  # everything gathered becomes one batch, one log record
-    work = replica.peer.take_work()  # goes to the disk; later replica.persisted(work.ticket)
+    work = replica.take_work()  # goes to the disk; later replica.peer.persisted(work.ticket)
     replica.apply_committed()
     for connection in replica.take_dirty():
         ...  # its outbox goes to its socket
@@ -16,6 +16,7 @@ Synopsis of a turn, as the shell plays it::
 Rules that hold here:
 
 - a batch is applied once, in order, and only when the peer says that it is committed;
+- a request of a client is pending here until its entry is applied, whoever leads meanwhile (`pending`);
 - a session is created, and ends, only by an entry of the log;
 - a session's id is made of the member that serves the client and the zxid of the entry that created it:
   unique by construction, whatever any clock says.
@@ -30,19 +31,25 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 from coord.config import Config
-from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, HANDSHAKE_SECONDS
+from coord.errors import ErrorCode, ProtocolError
+from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, FRESH_BEATS, HANDSHAKE_SECONDS, REPORT_BEATS
 from coord.logs import fields
 from coord.server.connection import PASSWORD_NONE, Connection, Phase, pack_event
+from coord.server.pending import Pending, Request, member_of
+from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
 from coord.server.stats import ServerStats
 from coord.server.submitted import Submitted
+from coord.server.tracker import SessionTracker
 from coord.state.machine import Machine
-from coord.state.sessions import Expiry
 from coord.state.watches import Watches
 from coord.wire.ensemble import Batch
-from coord.wire.jute import pack_bool
+from coord.wire.jute import pack_bool, pack_int
 from coord.wire.records import ConnectRequest, CreateSessionRequest, Id, Op, PathRequest
+from coord.zab.following import Following
 from coord.zab.history import Proposal
-from coord.zab.peer import Peer
+from coord.zab.leading import Leading
+from coord.zab.messages import Link, Payload
+from coord.zab.peer import Peer, Work
 
 log = logging.getLogger("coord.server")
 
@@ -52,10 +59,18 @@ _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 class Replica:
     def __init__(
-        self, config: Config, peer: Peer, machine: Machine, history: Iterable[Batch] = (), *, secret: bytes
+        self,
+        config: Config,
+        peer: Peer,
+        machine: Machine,
+        history: Iterable[Batch] = (),
+        *,
+        secret: bytes,
+        boot: int = 0,
     ) -> None:
         """`history` is what the log holds beyond the machine: applied as soon as it is committed again.
-        `secret` (32 random bytes) keys the session passwords of an ensemble that has none yet."""
+        `secret` (32 random bytes) keys the session passwords of an ensemble that has none yet; `boot` (23
+        random bits) tells this run of the member from its others."""
         assert len(secret) == 32
         self.config = config
         self.peer = peer
@@ -71,18 +86,25 @@ class Replica:
         self.beat_ms = max(1, config.tick_time_ms // BEATS_PER_TICK)
         self.answer_word: Callable[[str], str] = _no_words
         self._new_secret = secret
-        self._serving = False
+        self._joined: object = None
+        """the peer's role in which this member has caught up with its leader's history"""
         self._connections_of: Counter[str] = Counter()
         self._session_connection: dict[int, Connection] = {}
-        self._expiry = Expiry()
-        self._closing_sessions: set[int] = set()
-        self._submitted = Submitted.none()
-        self._unapplied: deque[tuple[Batch, list[Connection | None]]] = deque(
-            (batch, [None] * len(batch)) for batch in history
-        )
+        self._sessions = SessionTracker(peer.my_id, self.beat_ms, alone=len(peer.quorum.voters) == 1)
+        self._pending = Pending(peer.my_id, boot)
+        self._submitted = Submitted()
+        self._to_forward: list[Request] = []
+        self._proposed: dict[int, Batch] = {}  # by first zxid, until its work is taken
+        self._unapplied: deque[Batch] = deque(history)
+        self._syncs: dict[int, Connection] = {}  # by token, oldest first
+        self._synced: deque[tuple[int, int]] = deque()  # (zxid to be applied, token)
+        self._asked: list[tuple[int, Link | None, int]] = []  # (round of pings, who asked, token)
+        self._next_token = 0
+        self._beats = 0
+        self._beats_alone = 0
         self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
-        self._entries_since_roll = sum(len(batch) for batch, _ in self._unapplied)
-        self._bytes_since_roll = sum(len(body) for batch, _ in self._unapplied for body in batch.bodies)
+        self._entries_since_roll = sum(len(batch) for batch in self._unapplied)
+        self._bytes_since_roll = sum(len(body) for batch in self._unapplied for body in batch.bodies)
         self._digests_wanted: deque[int] = deque()
         self.digests: deque[tuple[int, int]] = deque()
         """(zxid, digest of the live state there) at the end of each log segment: a snapshot is due"""
@@ -91,8 +113,13 @@ class Replica:
 
     @property
     def serving(self) -> bool:
-        """Does this member answer clients: has it applied all that was committed when its epoch began?"""
-        return self._serving
+        """Does this member open sessions: is it in touch with a leader (or leads) and has caught up?"""
+        return self._joined is self.peer.role and self.peer.in_touch
+
+    @property
+    def answers_pings(self) -> bool:
+        """A follower's word that a session lives is worth something only while it hears its leader."""
+        return self.serving or self._beats_alone <= FRESH_BEATS
 
     def admit(self, host: str, port: int) -> Connection | None:
         """A client has connected; None if its host has too many connections (`maxClientCnxns`)."""
@@ -131,7 +158,7 @@ class Replica:
     def connect(self, connection: Connection, request: ConnectRequest) -> None:
         """The handshake (`reference`: ZooKeeperServer.processConnectRequest, in its order of checks)."""
         self._beats_left.pop(connection, None)
-        if not self._serving:
+        if not self.serving:
             connection.close("this server is not serving yet")
         elif request.last_zxid_seen > self.machine.zxid:
             connection.close(
@@ -140,7 +167,7 @@ class Replica:
             )
         elif request.session_id == 0:
             timeout_ms = self._clamp(request.timeout_ms)
-            self._submit(connection, 0, 0, Op.CREATE_SESSION, CreateSessionRequest(timeout_ms).encode())
+            self._ask(connection, 0, Op.CREATE_SESSION, CreateSessionRequest(timeout_ms).encode())
         else:
             self._resume(connection, request)
 
@@ -156,7 +183,7 @@ class Replica:
             older.close(f"session {_hex(session_id)} is resumed on another connection")
         timeout_ms = self.machine.sessions.timeouts.get(session_id)
         password = self.password_of(session_id)
-        if timeout_ms is None or session_id in self._closing_sessions:
+        if timeout_ms is None or session_id in self._sessions.closing:
             connection.refuse_session(f"session {_hex(session_id)} has expired or never was")
         elif not hmac.compare_digest(password, request.password or PASSWORD_NONE):
             connection.refuse_session(f"wrong password for session {_hex(session_id)}")
@@ -166,7 +193,10 @@ class Replica:
 
     def _open(self, connection: Connection, session_id: int, timeout_ms: int, password: bytes) -> None:
         self._session_connection[session_id] = connection
-        self._expiry.add(session_id, self._beats(timeout_ms))
+        self._sessions.count(session_id, timeout_ms)
+        self._sessions.heard(session_id)
+        self._sessions.connected(session_id, self.peer.my_id)
+        self._tell_leader(Serve((session_id,)))
         log.info(
             "session opened",
             extra=fields(session=_hex(session_id), client=connection.name, timeout_ms=timeout_ms),
@@ -185,68 +215,177 @@ class Replica:
 
     def touch(self, connection: Connection) -> bool:
         """The session has shown life. False if it is over: its request is dropped, its connection closed."""
-        if self._expiry.touch(connection.session_id):
+        if self._sessions.heard(connection.session_id):
             return True
         connection.close(f"session {_hex(connection.session_id)} has expired")
         return False
 
-    def submit(self, connection: Connection, xid: int, op: int, body: bytes) -> None:
+    def submit(self, connection: Connection, op: int, body: bytes) -> None:
         """A write of a client: it goes into the next proposal; `Connection.committed` gets its result."""
-        self._submit(connection, connection.session_id, xid, op, body)
+        self._ask(connection, connection.session_id, op, body)
         if op == Op.CLOSE_SESSION:
-            self._closing_sessions.add(connection.session_id)
+            self._sessions.closing.add(connection.session_id)
 
-    def _submit(self, origin: Connection | None, session_id: int, xid: int, op: int, body: bytes) -> None:
-        heads, identities, bodies, origins = self._submitted
-        heads.append((session_id, xid, op))
-        identities.append(origin.identities if origin is not None else ())
-        bodies.append(body)
-        origins.append(origin)
+    def _ask(self, connection: Connection, session_id: int, op: int, body: bytes) -> None:
+        self._route(self._pending.add(connection, session_id, op, connection.identities, body))
+
+    def _route(self, request: Request) -> None:
+        """To where proposals are made; while there is no such place it stays pending."""
+        if self._joined is not self.peer.role:
+            return
+        if self.peer.leading:
+            self._submitted.add(self._checked(request, self.peer.my_id))
+        else:
+            self._to_forward.append(request)
+
+    def _checked(self, request: Request, member: int) -> Request:
+        """What a session asks for where it is not connected any more is refused, in its place in the log."""
+        if request.session_id and not self._sessions.may_ask(request.session_id, member):
+            return request._replace(op=Op.ERROR, body=pack_int(ErrorCode.SESSION_MOVED))
+        return request
+
+    def _propose_myself(self, op: int, body: bytes, session_id: int = 0) -> None:
+        """What no client has asked for; only the leader does so."""
+        self._submitted.add(Request(0, session_id, op, (), body))
+
+    def sync(self, connection: Connection) -> bool:
+        """A client's sync: True if it is confirmed already, else `Connection.synced` is called when it is.
+
+        Confirmed means: a quorum has answered its leader after this call, and everything committed then is
+        applied here. (ZooKeeper's leader answers at once, even if it is not the leader any more.)
+        """
+        if self.peer.leading and len(self.peer.quorum.voters) == 1:
+            return True
+        self._next_token += 1
+        self._syncs[self._next_token] = connection
+        if self._joined is self.peer.role:
+            self._ask_leader(self._next_token)
+        return False
+
+    def _ask_leader(self, token: int) -> None:
+        if isinstance(self.peer.role, Leading):
+            self._asked.append((self.peer.role.ask_quorum(), None, token))
+        else:
+            self._tell_leader(Sync(token))
+
+    # -- other members --------------------------------------------------------------------------------
+
+    def _tell_leader(self, message: Message) -> None:
+        role = self.peer.role
+        if isinstance(role, Following) and role.link is not None:
+            self.peer.say(role.link, Payload(encode(message)))
+
+    def exchange(self) -> None:
+        """Hears what other members' replicas have said, says what is due. Once a turn."""
+        heard, self.peer.payloads = self.peer.payloads, []
+        for link, data in heard:
+            try:
+                self._hear(link, decode(data))
+            except ProtocolError as error:
+                log.error("a member sent what this one does not know: %s", error, extra=fields(member=link.member))
+        self._confirm_syncs()
+        if self._to_forward and self._joined is self.peer.role:
+            self._tell_leader(Forward(tuple(self._to_forward)))
+            self._to_forward.clear()
+
+    def _hear(self, link: Link, message: Message) -> None:
+        match message:
+            case Forward(requests):
+                for request in requests:
+                    self._submitted.add(self._checked(request, link.member), link)
+            case Alive(session_ids):
+                self._sessions.reported(session_ids)
+            case Serve(session_ids):
+                for session_id in session_ids:
+                    self._serve_elsewhere(session_id, link.member)
+            case Sync(token) if isinstance(self.peer.role, Leading):
+                self._asked.append((self.peer.role.ask_quorum(), link, token))
+            case Synced(token, zxid):
+                self._synced.append((zxid, token))
+
+    def _serve_elsewhere(self, session_id: int, member: int) -> None:
+        self._sessions.connected(session_id, member)
+        self._sessions.reported((session_id,))
+
+    def _confirm_syncs(self) -> None:
+        role = self.peer.role
+        while self._asked and isinstance(role, Leading) and role.quorum_answered(self._asked[0][0]):
+            _, link, token = self._asked.pop(0)
+            if link is None:
+                self._synced.append((self.peer.committed, token))
+            else:
+                self.peer.say(link, Payload(encode(Synced(token, self.peer.committed))))
+        while self._synced and self._synced[0][0] <= self.machine.zxid:
+            connection = self._syncs.pop(self._synced.popleft()[1], None)
+            if connection is not None:
+                connection.synced()
 
     # -- the way of a write ---------------------------------------------------------------------------
 
-    def propose(self) -> bool:
-        """Makes one batch of what was submitted, and proposes it. True if there was anything."""
-        if not self._submitted.heads or not self.peer.leading:
-            return False
-        if self.peer.room <= BATCH_REQUESTS_MAX:
-            self.peer.new_epoch()
-            return False
-        now, self._submitted = self._submitted.split(self._submitted.fitting())
-        batch = Batch(self.peer.next_zxid, self.wall_ms, now.heads, now.identities, now.bodies)
-        self._name_sessions(batch)
-        record = batch.encode()
-        self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, record))
-        self._unapplied.append((batch, now.origins))
-        self._entries_since_roll += len(batch)
-        self._bytes_since_roll += len(record)
-        return True
+    def propose(self) -> None:
+        """Makes one batch of what was submitted, and proposes it."""
+        role = self.peer.role
+        if not self._submitted or not isinstance(role, Leading) or not role.established:
+            return
+        if role.room <= BATCH_REQUESTS_MAX:
+            self.peer.step_down()
+            return
+        batch = self._submitted.take(role.next_zxid, self.wall_ms, role.learners)
+        if batch is not None:
+            self._name_sessions(batch)
+            self._proposed[batch.first_zxid] = batch
+            self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, batch.encode()))
 
     def _name_sessions(self, batch: Batch) -> None:
-        for index, (_, xid, op) in enumerate(batch.heads):
+        for index, (_, number, op) in enumerate(batch.heads):
             if op == Op.CREATE_SESSION:
-                session_id = new_session_id(self.peer.my_id, batch.first_zxid + index)
-                batch.heads[index] = (session_id, xid, op)
+                session_id = new_session_id(member_of(number), batch.first_zxid + index)
+                batch.heads[index] = (session_id, number, op)
+
+    def take_work(self) -> Work | None:
+        """What the peer wants durable; what it is about to log is noted here, to be applied when committed."""
+        work = self.peer.take_work()
+        if work is None:
+            return None
+        if work.truncate is not None:
+            while self._unapplied and self._unapplied[-1].last_zxid > work.truncate:
+                self._unapplied.pop()
+        if work.install is not None:
+            self._install(work.install.chunks)
+        for proposal in work.proposals:
+            batch = self._proposed.pop(proposal.first_zxid, None)
+            self._unapplied.append(Batch.decode(proposal.payload) if batch is None else batch)
+            self._entries_since_roll += len(self._unapplied[-1])
+            self._bytes_since_roll += len(proposal.payload)
+        return work
+
+    def _install(self, chunks: Iterable[bytes]) -> None:
+        """Another state takes the place of this one. Watches cannot tell what happened in between, so the
+        clients connect again, and catch up by setWatches."""
+        self.machine = Machine.restore(chunks)
+        self._unapplied.clear()
+        self._digests_wanted.clear()
+        for connection in list(self.connections):
+            connection.close("this member begins again from a snapshot")
 
     def apply_committed(self) -> bool:
         """Applies every batch that is committed. True if there is more to do now."""
         applied = False
-        while self._unapplied and self._unapplied[0][0].last_zxid <= self.peer.committed:
-            batch, origins = self._unapplied.popleft()
-            self._apply(batch, origins)
+        while self._unapplied and self._unapplied[0].last_zxid <= self.peer.committed:
+            batch = self._unapplied.popleft()
+            self._apply(batch)
             applied = True
             if self._digests_wanted and self._digests_wanted[0] == batch.last_zxid:
                 self.digests.append((self._digests_wanted.popleft(), self.machine.digest))
-        if not self._serving and self.peer.leading and not self._unapplied:
-            applied = self._begin_to_serve() or applied
+        if self._joined is not self.peer.role:
+            applied = self._join() or applied
         return applied
 
-    def _apply(self, batch: Batch, origins: list[Connection | None]) -> None:
+    def _apply(self, batch: Batch) -> None:
         time_ms = batch.time_ms
-        apply, fire = self.machine.apply, self.watches.fire
-        for (zxid, session_id, xid, op, identities, body), origin in zip(
-            batch.entries(), origins, strict=True
-        ):
+        apply, fire, applied = self.machine.apply, self.watches.fire, self._pending.applied
+        for zxid, session_id, number, op, identities, body in batch.entries():
+            origin = applied(number)
             err, reply, changes = apply(
                 zxid, time_ms, session_id, op, identities, body, want_reply=origin is not None
             )
@@ -257,42 +396,79 @@ class Replica:
                     for watcher in watchers:
                         watcher.event(frame)
             if op == Op.CREATE_SESSION:
-                self._session_created(session_id, origin)
+                self._session_created(session_id, number, origin)
             else:
                 if origin is not None:
-                    origin.committed(xid, zxid, err, reply)
+                    origin.committed(zxid, err, reply)
                 if op == Op.CLOSE_SESSION:
                     self._session_closed(session_id)
 
-    def _session_created(self, session_id: int, origin: Connection | None) -> None:
-        timeout_ms = self.machine.sessions.timeouts.get(session_id)
-        assert timeout_ms is not None
-        self._expiry.add(session_id, self._beats(timeout_ms))
+    def _session_created(self, session_id: int, number: int, origin: Connection | None) -> None:
+        timeout_ms = self.machine.sessions.timeouts[session_id]
+        self._sessions.count(session_id, timeout_ms)
+        self._sessions.connected(session_id, member_of(number))
         if origin is not None and origin.phase is Phase.OPENING:
             self._open(origin, session_id, timeout_ms, self.password_of(session_id))
 
     def _session_closed(self, session_id: int) -> None:
-        self._expiry.remove(session_id)
-        self._closing_sessions.discard(session_id)
+        self._sessions.forget(session_id)
         connection = self._session_connection.get(session_id)
         if connection is not None:
             connection.close("")
 
-    def _begin_to_serve(self) -> bool:
-        """The epoch is established and all of its history applied. True if something must be logged first."""
-        if self._submitted.heads:
+    # -- leaders come and go --------------------------------------------------------------------------
+
+    def _join(self) -> bool:
+        """Takes up with a new leader, as soon as everything in its history is applied here.
+
+        True if something must be logged before that, or can be now.
+        """
+        role = self.peer.role
+        if not isinstance(role, (Leading, Following)) or not role.established:
+            return False
+        if self.machine.zxid < role.joined_zxid or self._unapplied_committed():
+            return False
+        if isinstance(role, Leading) and self._found_ensemble():
+            return True
+        self._joined = role
+        self._beats_alone = 0
+        self._submitted.clear()
+        self._to_forward.clear()
+        self._asked.clear()
+        self._synced.clear()
+        if isinstance(role, Leading):
+            self._sessions.lead(self.machine.sessions.timeouts)
+        else:
+            self._sessions.follow()
+        self._tell_leader(Serve(tuple(self._session_connection)))
+        self._ask_again()
+        return True
+
+    def _unapplied_committed(self) -> bool:
+        return bool(self._unapplied) and self._unapplied[0].last_zxid <= self.peer.committed
+
+    def _found_ensemble(self) -> bool:
+        """What the log of an ensemble must say first: True if it does not yet."""
+        ttl_enabled = self.config.extended_types_enabled
+        if len(self._submitted) or self._proposed or self._unapplied:
             return True
         if not self.machine.secret:
-            self._submit(None, 0, 0, Op.SET_SECRET, self._new_secret)
-            return True
-        ttl_enabled = self.config.extended_types_enabled
-        if self.machine.tree.ttl_enabled != ttl_enabled:
-            self._submit(None, 0, 0, Op.ENABLE_TTL, pack_bool(ttl_enabled))
-            return True
-        self._serving = True
-        for session_id, timeout_ms in self.machine.sessions.timeouts.items():
-            self._expiry.add(session_id, self._beats(timeout_ms))
-        return False
+            self._propose_myself(Op.SET_SECRET, self._new_secret)
+        elif self.machine.tree.ttl_enabled != ttl_enabled:
+            self._propose_myself(Op.ENABLE_TTL, pack_bool(ttl_enabled))
+        return len(self._submitted) > 0
+
+    def _ask_again(self) -> None:
+        """What is pending is in no history that can still win (see `pending`): it is asked for again."""
+        for request, connection in list(self._pending):
+            if connection.phase in (Phase.OPEN, Phase.OPENING):
+                self._route(request)
+            else:
+                self._pending.drop(request.number)
+        for token in self._syncs:
+            self._ask_leader(token)
+        for connection in list(self.connections):
+            connection.proceed()
 
     # -- the log's segments ---------------------------------------------------------------------------
 
@@ -310,21 +486,36 @@ class Replica:
 
     def beat(self) -> None:
         """`beat_ms` have passed: sessions expire, and so do connections that never opened one."""
-        if not self._serving:
-            return
-        for session_id in self._expiry.beat():
-            connection = self._session_connection.get(session_id)
-            if connection is not None and connection.pipeline_full:
-                # Its pings wait unread, since it waits for us: a slow disk is not the client's silence.
-                self._expiry.add(session_id, self._beats(connection.timeout_ms))
-            elif session_id not in self._closing_sessions:
-                log.info("session expired", extra=fields(session=_hex(session_id)))
-                self._closing_sessions.add(session_id)
-                self._submit(None, session_id, 0, Op.CLOSE_SESSION, b"")
+        self._beats += 1
         for connection in list(self._beats_left):
             self._beats_left[connection] -= 1
             if self._beats_left[connection] <= 0:
                 self._time_is_up(connection)
+        if not self.serving:
+            self._beats_alone += 1
+            self._close_leaderless()
+            return
+        for session_id in self._sessions.beat():
+            self._expire(session_id)
+        if self._beats % REPORT_BEATS == 0 and not self.peer.leading:
+            self._tell_leader(Alive(self._sessions.to_report()))
+
+    def _expire(self, session_id: int) -> None:
+        connection = self._session_connection.get(session_id)
+        if connection is not None and connection.pipeline_full:
+            # Its pings wait unread, since it waits for us: a slow disk is not the client's silence.
+            self._sessions.count(session_id, connection.timeout_ms)
+        elif session_id not in self._sessions.closing:
+            log.info("session expired", extra=fields(session=_hex(session_id)))
+            self._sessions.closing.add(session_id)
+            self._propose_myself(Op.CLOSE_SESSION, b"", session_id)
+
+    def _close_leaderless(self) -> None:
+        """Without a leader for as long as its session lasts, a client had better look elsewhere."""
+        alone_ms = self._beats_alone * self.beat_ms
+        for connection in list(self.connections):
+            if connection.phase is Phase.OPEN and alone_ms > connection.timeout_ms:
+                connection.close("this member has had no leader for too long")
 
     def _time_is_up(self, connection: Connection) -> None:
         if connection.phase is not Phase.CLOSING:
@@ -334,13 +525,9 @@ class Replica:
 
     def reap(self) -> None:
         """Containers without children and TTL znodes past their time are deleted, through the log."""
-        if self._serving:
+        if self.serving and self.peer.leading:
             for path in self.machine.reapable(self.wall_ms)[: self.config.container_max_per_minute]:
-                self._submit(None, 0, 0, Op.DELETE_CONTAINER, PathRequest(path).encode())
-
-    def _beats(self, timeout_ms: int) -> int:
-        """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
-        return -(-timeout_ms // self.beat_ms) + 1
+                self._propose_myself(Op.DELETE_CONTAINER, PathRequest(path).encode())
 
     def take_dirty(self) -> list[Connection]:
         dirty, self.dirty = self.dirty, []

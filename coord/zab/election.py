@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from coord.wire.members import LinkMessage, Standing, Vote
 from coord.zab.following import Following
 from coord.zab.leading import Leading
-from coord.zab.messages import Link, LinkMessage, Standing, Vote
+from coord.zab.links import Link
 
 if TYPE_CHECKING:
     from coord.zab.peer import Peer

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from coord.zab.messages import (
+from coord.wire.members import (
     Ack,
     AckEpoch,
     AckNewLeader,
@@ -21,7 +21,6 @@ from coord.zab.messages import (
     Commit,
     Hello,
     Install,
-    Link,
     LinkMessage,
     NewEpoch,
     NewLeader,
@@ -32,6 +31,7 @@ from coord.zab.messages import (
     Truncate,
     Vote,
 )
+from coord.zab.links import Link
 
 if TYPE_CHECKING:
     from coord.zab.peer import Peer
@@ -43,6 +43,8 @@ class Following:
         self.leader = leader
         self.link: Link | None = None
         self.established = False
+        self.joined_zxid = 0
+        """what was the leader's history when this member had it"""
         self._epoch = 0
         self._ticks_left = peer.timing.greet
         self._synchronised = False  # NewLeader has come: what follows is broadcast
@@ -141,6 +143,7 @@ class Following:
             self._look()
             return
         self._synchronised = True
+        self.joined_zxid = message.zxid
         peer.set_epochs(peer.epochs._replace(current=message.epoch))
         self._answer(AckNewLeader(message.epoch, message.zxid))
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from coord.wire.members import Proposal
 
 COUNTER_MAX = 0xFFFFFFFF
 RECENT_BYTES_MAX = 32 * 1024 * 1024
@@ -31,15 +32,6 @@ def follows(previous: int, zxid: int) -> bool:
     if epoch_of(zxid) == epoch_of(previous):
         return zxid == previous + 1
     return epoch_of(zxid) > epoch_of(previous) and counter_of(zxid) == 1
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A batch of consecutive entries, encoded once; the bytes are the log record."""
-
-    first_zxid: int
-    last_zxid: int
-    payload: bytes
 
 
 class History:

@@ -17,9 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from coord.zab.history import COUNTER_MAX, Proposal, counter_of
-from coord.zab.learner import Learner, Phase
-from coord.zab.messages import (
+from coord.wire.members import (
     Ack,
     AckEpoch,
     AckNewLeader,
@@ -27,15 +25,18 @@ from coord.zab.messages import (
     Commit,
     Hello,
     Install,
-    Link,
     LinkMessage,
     NewEpoch,
     Payload,
     Ping,
     Pong,
+    Proposal,
     Standing,
     Vote,
 )
+from coord.zab.history import COUNTER_MAX, counter_of
+from coord.zab.learner import Learner, Phase
+from coord.zab.links import Link
 from coord.zab.quorum import agreed
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Leading:
         self.leader = peer.my_id
         self.epoch = 0
         self.established = False
+        self.joined_zxid = 0
+        """what was the history when the epoch was established"""
         self.learners: dict[Link, Learner] = {}
         self._accepted: dict[int, int] = {peer.my_id: peer.epochs.accepted}
         self._epoch_acks: set[int] = set()
@@ -240,6 +243,7 @@ class Leading:
         if self.established or not peer.quorum.reached(self._leader_acks):
             return
         self.established = True
+        self.joined_zxid = peer.history.logged
         peer.history.commit(peer.history.logged)
         self._say_committed()
 

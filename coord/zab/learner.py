@@ -13,7 +13,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from coord.zab.messages import Append, Link, NewLeader, Truncate
+from coord.wire.members import Append, NewLeader, Truncate
+from coord.zab.links import Link
 
 if TYPE_CHECKING:
     from coord.zab.peer import Peer

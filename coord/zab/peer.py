@@ -27,12 +27,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from coord.wire.members import Install, LinkMessage, Proposal, Vote
 from coord.zab.election import Looking
 from coord.zab.following import Following
-from coord.zab.history import History, Proposal, epoch_of
+from coord.zab.history import History, epoch_of
 from coord.zab.leading import Leading
 from coord.zab.learner import Fetch
-from coord.zab.messages import Install, Link, LinkMessage, Vote
+from coord.zab.links import Link
 from coord.zab.quorum import Quorum
 from coord.zab.timing import Timing
 

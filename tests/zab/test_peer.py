@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coord.wire.members import Ack, Proposal
 from coord.zab.election import Looking
-from coord.zab.history import COUNTER_MAX, History, Proposal, follows
+from coord.zab.history import COUNTER_MAX, History, follows
 from coord.zab.leading import Leading
-from coord.zab.messages import Ack
 from coord.zab.peer import Epochs, Peer, Work
 from coord.zab.quorum import Majority
 

@@ -1,4 +1,4 @@
-"""What members tell each other. Frozen values without behaviour; `wire.ensemble` gives them bytes.
+"""What members tell each other. Frozen values without behaviour; `member_codec` gives them bytes.
 
 On the election network (leaderPort), to every voter, lost or repeated without harm:
 
@@ -28,9 +28,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
-
-from coord.zab.history import Proposal
 
 
 class Standing(IntEnum):
@@ -42,11 +39,13 @@ class Standing(IntEnum):
     OBSERVING = 3
 
 
-class Link(NamedTuple):
-    """A connection to another member; `number` tells it from every other one this member has had."""
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A batch of consecutive entries, encoded once; the bytes are the log record."""
 
-    member: int
-    number: int
+    first_zxid: int
+    last_zxid: int
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,12 +60,46 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 RECORD_BYTES_MAX = 64 * 1024 * 1024
 """The largest log record or peer message; a larger length on disk is damage."""
 
+# -- the members' network -----------------------------------------------------------------------------
+GREETING_BYTES_MAX = 512
+"""A frame of a connection whose other end has not shown yet that it is a member."""
+
+GREETING_SECONDS = 3.0
+"""By then it must have; until then it is a stranger."""
+
+STRANGERS_MAX = 64
+"""Connections to each of a member's two ports that may be strangers; the oldest makes room for one more."""
+
+MEMBER_CONNECT_SECONDS = 2.0
+"""A connection to another member that is not there by then is tried anew."""
+
+MEMBER_SILENCE_SECONDS = 5
+"""The system gives up a connection to a member's machine that is silent for about so long."""
+
+MEMBER_UNSENT_BYTES_MAX = 256 * 1024 * 1024
+"""Unsent bytes of one link (those that synchronise a follower apart) at which its reader is too slow."""
+
+MEMBER_SECRET_BYTES_MIN = 16
+
 # -- sessions -----------------------------------------------------------------------------------------
 TICK_TIME_MS = 2000
 SESSION_TIMEOUT_TICKS_MIN = 2
 SESSION_TIMEOUT_TICKS_MAX = 20
 BEATS_PER_TICK = 10
 """The server's own clock beats this often in a `tickTime`; expiry and heartbeats count beats."""
+
+# -- the ensemble -------------------------------------------------------------------------------------
+ZAB_TICKS_PER_TICK = 40
+"""The peer's clock ticks this often in a `tickTime` (every 50 ms by default); `zab.timing` counts them."""
+
+FRESH_BEATS = 5
+"""A member that has not heard its leader for longer answers no pings (one second by default)."""
+
+REPORT_BEATS = 2
+"""A follower tells its leader this often which sessions are alive."""
+
+LEADERLESS_SESSION_PARTS = 1
+"""Without a leader for this many times its session's timeout, a client's connection is closed."""
 
 # -- storage ------------------------------------------------------------------------------------------
 SNAPSHOT_ENTRIES = 100_000
@@ -99,3 +133,4 @@ assert 0 < SESSION_TIMEOUT_TICKS_MIN < SESSION_TIMEOUT_TICKS_MAX
 assert BATCH_BYTES_MAX < SNAPSHOT_LOG_KB * 1024
 assert BEATS_PER_TICK >= 2
 assert SNAPSHOTS_RETAINED >= 1
+assert RECORD_BYTES_MAX < MEMBER_UNSENT_BYTES_MAX

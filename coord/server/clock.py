@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import trio
 
+from coord.limits import ZAB_TICKS_PER_TICK
 from coord.server.clients import Shell
 
 
@@ -24,4 +25,14 @@ async def run_clock(shell: Shell) -> None:
         beats += 1
         if beats % beats_between_scans == 0:
             replica.reap()
+        shell.settle()
+
+
+async def run_zab_clock(shell: Shell) -> None:
+    """The peer's ticks, for ever; a late tick is one tick, as with beats."""
+    replica = shell.replica
+    seconds = replica.config.tick_time_ms / ZAB_TICKS_PER_TICK / 1000
+    while True:
+        await trio.sleep(seconds)
+        replica.peer.tick()
         shell.settle()

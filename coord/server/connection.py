@@ -133,6 +133,7 @@ class Connection:
         # xid, opcode, body (None: a write, which the replica has), when it came, size
         self._pipeline: deque[tuple[int, int, bytes | None, int, int]] = deque()
         self._pipeline_bytes = 0
+        self._syncing = False  # the head is a sync that a quorum has not confirmed yet
         self._sends_read_only = False
 
     # -- what the carrier asks ------------------------------------------------------------------------
@@ -236,14 +237,16 @@ class Connection:
         now = replica.turn_ms
         if op in WRITES:
             self._wait(xid, op, None, now, len(frame))
-            replica.submit(self, xid, op, frame[8:])
+            replica.submit(self, op, frame[8:])
             return
         if op == Op.AUTH:
             self._authenticate(frame[8:])
         if self.phase is not Phase.OPEN:
             return
-        if self._pipeline:
+        if self._pipeline or op == Op.SYNC or (op == Op.PING and not replica.answers_pings):
             self._wait(xid, op, frame[8:], now, len(frame))
+            if len(self._pipeline) == 1:
+                self.proceed()
         else:
             self._answer(xid, op, frame[8:], now)
 
@@ -253,24 +256,46 @@ class Connection:
 
     # -- answers --------------------------------------------------------------------------------------
 
-    def committed(self, xid: int, zxid: int, err: int, reply: bytes) -> None:
+    def committed(self, zxid: int, err: int, reply: bytes) -> None:
         """The write at the head of the pipeline was applied; what waited behind it is answered next."""
         if self.phase is not Phase.OPEN:
             return
-        head_xid, op, body, received_at, size = self._pipeline.popleft()
-        self._pipeline_bytes -= size
-        assert head_xid == xid, "commits arrive in the order of submission"
-        assert body is None
+        xid, op, body, received_at = self._leave()
+        assert body is None, "commits arrive in the order of submission"
         self._reply(xid, op, zxid, err, reply, received_at)
         if op == Op.CLOSE_SESSION:
             self.close("")
-        while self._pipeline and self.phase is Phase.OPEN:
-            next_xid, op, body, received_at, size = self._pipeline[0]
-            if body is None:
-                break
-            self._pipeline.popleft()
-            self._pipeline_bytes -= size
-            self._answer(next_xid, op, body, received_at)
+        elif err == ErrorCode.SESSION_MOVED:
+            self.close("its session has moved to another member")
+        self.proceed()
+
+    def synced(self) -> None:
+        """The sync at the head of the pipeline is confirmed."""
+        if self.phase is not Phase.OPEN:
+            return
+        xid, op, body, received_at = self._leave()
+        assert op == Op.SYNC
+        assert body is not None
+        self._syncing = False
+        self._answer(xid, op, body, received_at)
+        self.proceed()
+
+    def proceed(self) -> None:
+        """Answers from the head of the pipeline what can be answered now."""
+        while self._pipeline and self.phase is Phase.OPEN and not self._syncing:
+            _, op, body, _, _ = self._pipeline[0]
+            if body is None or (op == Op.PING and not self.replica.answers_pings):
+                return
+            if op == Op.SYNC and not self.replica.sync(self):
+                self._syncing = True
+                return
+            xid, op, _, received_at = self._leave()
+            self._answer(xid, op, body, received_at)
+
+    def _leave(self) -> tuple[int, int, bytes | None, int]:
+        xid, op, body, received_at, size = self._pipeline.popleft()
+        self._pipeline_bytes -= size
+        return xid, op, body, received_at
 
     def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:
         """Answers what needs no log: evaluated here and now, at the head of the pipeline."""

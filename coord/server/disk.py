@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import trio
 
 from coord.storage import epochs as epoch_file
+from coord.storage import snapshots
 from coord.storage.journal import Segment
 from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
@@ -42,7 +43,15 @@ class Disk(Protocol):
 
 
 def write(log: Log | MemoryLog, directory: Path | None, work: Work, *, roll: bool) -> None:
-    """Proposals first, then the epochs (see `zab.peer.Work`); returns when both are durable."""
+    """In the order of `zab.peer.Work`; returns when all of it is durable."""
+    if work.truncate is not None:
+        log.truncate(work.truncate)
+    if work.install is not None:
+        # The snapshot is durable before the log that it replaces is gone (ZOOKEEPER-2872).
+        if directory is not None:
+            zxid, chunks = work.install.zxid, work.install.chunks
+            snapshots.save(directory / "snapshots", zxid, work.install_digest, chunks)
+        log.clear(work.install.zxid)
     if work.proposals:
         for proposal in work.proposals:
             log.append(proposal.first_zxid, proposal.last_zxid, proposal.payload)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coord.config import Config
+from coord.limits import ZAB_TICKS_PER_TICK
 from coord.logs import fields
 from coord.server.disk import Disk, MemoryDisk, ThreadedDisk
 from coord.state.machine import Machine
@@ -29,9 +30,12 @@ from coord.storage.memory import MemoryLog
 from coord.wire.ensemble import Batch
 from coord.zab.history import epoch_of
 from coord.zab.peer import Epochs, Peer
-from coord.zab.quorum import Majority
+from coord.zab.quorum import Hierarchical, Majority, Quorum
+from coord.zab.timing import Timing
 
 log = logging.getLogger("coord.storage")
+
+STANDALONE_ID = 1
 
 
 @dataclass(slots=True)
@@ -46,14 +50,13 @@ class Recovered:
 
 
 @contextmanager
-def recover(config: Config, quorum: Majority, my_id: int) -> Iterator[Recovered]:
+def recover(config: Config) -> Iterator[Recovered]:
     """Everything recovered; the directory stays locked, the log open, until the block ends.
 
     Raises `DirectoryInUse`, `StorageDamaged`, `StorageFailed`.
     """
     if config.data_dir is None:
-        peer = Peer(my_id, quorum, last_zxid=0, epochs=Epochs(0, 0))
-        yield Recovered(peer, Machine(), MemoryDisk(MemoryLog()))
+        yield Recovered(_peer(config, 0, [0], Epochs(0, 0)), Machine(), MemoryDisk(MemoryLog()))
         return
     assert config.log_dir is not None
     home, log_directory = config.data_dir / "coord", config.log_dir / "coord" / "log"
@@ -64,7 +67,8 @@ def recover(config: Config, quorum: Majority, my_id: int) -> Iterator[Recovered]
             if journal.dropped:
                 log.warning("the end of the log was never acknowledged and is dropped: %s", journal.dropped)
             history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
-            peer = Peer(my_id, quorum, last_zxid=journal.last_zxid, epochs=_epochs(home, journal.last_zxid))
+            ends = epoch_ends([machine.zxid, *(batch.last_zxid for batch in history)])
+            peer = _peer(config, machine.zxid, ends, _epochs(home, journal.last_zxid))
             log.info(
                 "recovered",
                 extra=fields(
@@ -75,6 +79,36 @@ def recover(config: Config, quorum: Majority, my_id: int) -> Iterator[Recovered]
             yield Recovered(peer, machine, disk, history, home / "snapshots")
         finally:
             journal.close()
+
+
+def _peer(config: Config, base: int, ends: list[int], epochs: Epochs) -> Peer:
+    if not config.is_ensemble:
+        return Peer(
+            STANDALONE_ID, Majority({STANDALONE_ID}), last_zxid=ends[-1], epochs=epochs, ends=ends, base=base
+        )
+    voters = [member for member, entry in config.members.items() if entry.votes]
+    quorum: Quorum = Majority(voters)
+    if config.groups:
+        quorum = Hierarchical(config.groups, config.weights)
+    return Peer(
+        config.my_id,
+        quorum,
+        last_zxid=ends[-1],
+        epochs=epochs,
+        ends=ends,
+        base=base,
+        observers=[member for member in config.members if member not in quorum.voters],
+        timing=Timing(join=max(config.init_limit, 1) * ZAB_TICKS_PER_TICK),
+    )
+
+
+def epoch_ends(zxids: list[int]) -> list[int]:
+    """The last of each epoch, of zxids in order."""
+    return [
+        zxid
+        for zxid, after in zip(zxids, [*zxids[1:], None], strict=True)
+        if after is None or epoch_of(after) != epoch_of(zxid)
+    ]
 
 
 def newest_state(directory: Path) -> Machine:

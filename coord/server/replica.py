@@ -44,11 +44,11 @@ from coord.state.machine import Machine
 from coord.state.watches import Watches
 from coord.wire.ensemble import Batch
 from coord.wire.jute import pack_bool, pack_int
+from coord.wire.members import Payload, Proposal
 from coord.wire.records import ConnectRequest, CreateSessionRequest, Id, Op, PathRequest
 from coord.zab.following import Following
-from coord.zab.history import Proposal
 from coord.zab.leading import Leading
-from coord.zab.messages import Link, Payload
+from coord.zab.links import Link
 from coord.zab.peer import Peer, Work
 
 log = logging.getLogger("coord.server")
@@ -282,7 +282,9 @@ class Replica:
             try:
                 self._hear(link, decode(data))
             except ProtocolError as error:
-                log.error("a member sent what this one does not know: %s", error, extra=fields(member=link.member))
+                log.error(
+                    "a member sent what this one does not know: %s", error, extra=fields(member=link.member)
+                )
         self._confirm_syncs()
         if self._to_forward and self._joined is self.peer.role:
             self._tell_leader(Forward(tuple(self._to_forward)))
@@ -322,6 +324,11 @@ class Replica:
 
     # -- the way of a write ---------------------------------------------------------------------------
 
+    @property
+    def may_propose(self) -> bool:
+        """Is there anything for `propose` to do?"""
+        return len(self._submitted) > 0 and self.peer.leading
+
     def propose(self) -> None:
         """Makes one batch of what was submitted, and proposes it."""
         role = self.peer.role
@@ -352,6 +359,7 @@ class Replica:
                 self._unapplied.pop()
         if work.install is not None:
             self._install(work.install.chunks)
+            work.install_digest = self.machine.digest
         for proposal in work.proposals:
             batch = self._proposed.pop(proposal.first_zxid, None)
             self._unapplied.append(Batch.decode(proposal.payload) if batch is None else batch)
@@ -419,20 +427,18 @@ class Replica:
     # -- leaders come and go --------------------------------------------------------------------------
 
     def _join(self) -> bool:
-        """Takes up with a new leader, as soon as everything in its history is applied here.
-
-        True if something must be logged before that, or can be now.
-        """
+        """Takes up with a new leader, as soon as everything in its history is applied here."""
         role = self.peer.role
         if not isinstance(role, (Leading, Following)) or not role.established:
             return False
         if self.machine.zxid < role.joined_zxid or self._unapplied_committed():
             return False
-        if isinstance(role, Leading) and self._found_ensemble():
-            return True
+        if isinstance(role, Leading) and not self._is_founded():
+            return False
         self._joined = role
         self._beats_alone = 0
         self._submitted.clear()
+        self._proposed.clear()
         self._to_forward.clear()
         self._asked.clear()
         self._synced.clear()
@@ -447,16 +453,16 @@ class Replica:
     def _unapplied_committed(self) -> bool:
         return bool(self._unapplied) and self._unapplied[0].last_zxid <= self.peer.committed
 
-    def _found_ensemble(self) -> bool:
-        """What the log of an ensemble must say first: True if it does not yet."""
+    def _is_founded(self) -> bool:
+        """Does the log say what it must before anything else? If not, it is proposed."""
         ttl_enabled = self.config.extended_types_enabled
         if len(self._submitted) or self._proposed or self._unapplied:
-            return True
+            return False
         if not self.machine.secret:
             self._propose_myself(Op.SET_SECRET, self._new_secret)
         elif self.machine.tree.ttl_enabled != ttl_enabled:
             self._propose_myself(Op.ENABLE_TTL, pack_bool(ttl_enabled))
-        return len(self._submitted) > 0
+        return not len(self._submitted)
 
     def _ask_again(self) -> None:
         """What is pending is in no history that can still win (see `pending`): it is asked for again."""

@@ -25,22 +25,22 @@ import trio
 from coord.config import Config
 from coord.logs import fields
 from coord.server.clients import ClientSockets, listen, selector_is_pollable
-from coord.server.clock import run_clock
+from coord.server.clock import run_clock, run_zab_clock
 from coord.server.four_letter import answer
 from coord.server.inspection import Inspection
+from coord.server.peers import PeerNetwork
 from coord.server.recovery import Recovered, recover
 from coord.server.replica import Replica
 from coord.server.snapshotting import run_snapshots
 from coord.server.streams import serve_streams
-from coord.zab.quorum import Majority
+from coord.zab.learner import Fetch
+from coord.zab.peer import Peer
 
 log = logging.getLogger("coord.server")
 
-STANDALONE_ID = 1
-
 
 class Server:
-    """One server. `run` serves until it is cancelled; a failed disk ends it with `StorageFailed`."""
+    """One server, alone or a member. `run` serves until cancelled; a failed disk ends it: `StorageFailed`."""
 
     def __init__(self, config: Config, *, use_selector: bool | None = None) -> None:
         """`use_selector`: None where the platform has a pollable one; False is a task per client."""
@@ -48,6 +48,7 @@ class Server:
         self._use_selector = selector_is_pollable() if use_selector is None else use_selector
         self.port = 0
         """where clients connect; set once it serves"""
+        self._network: PeerNetwork | None = None
         self._serves = trio.Event()
         self._snapshots, self._due = trio.open_memory_channel[tuple[int, int]](math.inf)
 
@@ -56,14 +57,19 @@ class Server:
 
         Raises `StorageDamaged` or `StorageFailed` (see `coord.storage`), `OSError` if the port is taken.
         """
-        with recover(self.config, Majority({STANDALONE_ID}), STANDALONE_ID) as recovered:
+        with recover(self.config) as recovered:
             await self._serve(recovered, task_status)
 
     async def _serve(self, recovered: Recovered, task_status: trio.TaskStatus[Server]) -> None:
         config = self.config
         self._disk = recovered.disk
         self.replica = Replica(
-            config, recovered.peer, recovered.machine, recovered.history, secret=secrets.token_bytes(32)
+            config,
+            recovered.peer,
+            recovered.machine,
+            recovered.history,
+            secret=secrets.token_bytes(32),
+            boot=secrets.randbits(23),
         )
         self.replica.answer_word = partial(answer, view=Inspection(self.replica))
         with listen(
@@ -71,9 +77,15 @@ class Server:
         ) as listener:
             self.port = listener.getsockname()[1]
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._disk.run, self._persisted)
+                if config.is_ensemble:
+                    self._network = PeerNetwork(self, self.replica.peer, config)
+                    await nursery.start(self._network.run)
+                    nursery.start_soon(run_zab_clock, self)
                 self.settle()
-                await self._serves.wait()
+                if not config.is_ensemble:
+                    await self._serves.wait()
                 nursery.start_soon(self._serve_clients, listener)
                 nursery.start_soon(run_clock, self)
                 if recovered.snapshot_directory is not None:
@@ -81,10 +93,7 @@ class Server:
                     nursery.start_soon(
                         run_snapshots, self._due, self._disk, recovered.snapshot_directory, keep
                     )
-                log.info(
-                    "serving clients",
-                    extra=fields(address=f"{config.client_port_address}:{self.port}"),
-                )
+                log.info("listening", extra=fields(address=f"{config.client_port_address}:{self.port}"))
                 task_status.started(self)
 
     async def _serve_clients(self, listener: socket.socket) -> None:
@@ -103,6 +112,7 @@ class Server:
         replica = self.replica
         self.begin_turn()
         while True:
+            replica.exchange()
             while self._advance():
                 pass
             dirty = replica.take_dirty()
@@ -111,10 +121,25 @@ class Server:
             for connection in dirty:
                 if connection.carrier is not None:
                     connection.carrier.flush()
+        if self._network is not None:
+            replica.exchange()
+            self._network.update()
+            self._fetch(replica.peer)
         if replica.serving and not self._serves.is_set():
             self._serves.set()
         while replica.digests:
             self._snapshots.send_nowait(replica.digests.popleft())
+
+    def _fetch(self, peer: Peer) -> None:
+        """Followers that were away for long get history from the disk, while everything else goes on."""
+        fetches, peer.fetches = peer.fetches, []
+        for fetch in fetches:
+            self._nursery.start_soon(self._read_history, fetch)
+
+    async def _read_history(self, fetch: Fetch) -> None:
+        snapshot, proposals = await self._disk.read_history(fetch)
+        self.replica.peer.fetched(fetch, snapshot, proposals)
+        self.settle()
 
     def begin_turn(self) -> None:
         """Tells the replica what time it is; nothing in the core ever asks."""
@@ -126,9 +151,9 @@ class Server:
         replica, disk = self.replica, self._disk
         if not disk.busy:
             replica.propose()
-            work = replica.peer.take_work()
+            work = replica.take_work()
             if work is not None and disk.begin(work, roll=replica.roll_due()):
                 replica.peer.persisted(work.ticket)
                 replica.apply_committed()
                 return True
-        return replica.apply_committed()
+        return replica.apply_committed() or (replica.may_propose and not disk.busy)

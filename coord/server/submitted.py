@@ -1,4 +1,4 @@
-"""What was submitted since the last proposal, and how much of it one batch takes.
+"""What the leader is about to propose, and how much of it one batch takes.
 
 Owns the bounds of a batch: `BATCH_REQUESTS_MAX` and `BATCH_BYTES_MAX`, which keep its record below what the
 log takes. Knows nothing of what the requests mean.
@@ -6,39 +6,51 @@ log takes. Knows nothing of what the requests mean.
 
 from __future__ import annotations
 
-from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Container
 
 from coord.limits import BATCH_BYTES_MAX, BATCH_REQUESTS_MAX
-from coord.wire.ensemble import Identities
+from coord.server.pending import Request
+from coord.wire.ensemble import Batch
+from coord.zab.links import Link
 
-if TYPE_CHECKING:
-    from coord.server.connection import Connection
 
+class Submitted:
+    """Requests since the last proposal, each with the link it came over (None: from this member)."""
 
-class Submitted(NamedTuple):
-    """Requests gathered since the last proposal, as the columns of the batch to come."""
+    def __init__(self) -> None:
+        self._rows: list[tuple[Link | None, Request]] = []
 
-    heads: list[tuple[int, int, int]]
-    identities: list[Identities]
-    bodies: list[bytes]
-    origins: list[Connection | None]
+    def __len__(self) -> int:
+        return len(self._rows)
 
-    @classmethod
-    def none(cls) -> Submitted:
-        return cls([], [], [], [])
+    def add(self, request: Request, link: Link | None = None) -> None:
+        self._rows.append((link, request))
 
-    def fitting(self) -> int:
-        """How many of them, from the first on, one batch may hold: one at least, however large."""
-        first = self.bodies[:BATCH_REQUESTS_MAX]
-        if sum(map(len, first)) <= BATCH_BYTES_MAX:
-            return len(first)
-        ends = accumulate(map(len, first))
-        return max(1, sum(1 for _ in takewhile(lambda end: end <= BATCH_BYTES_MAX, ends)))
+    def clear(self) -> None:
+        self._rows.clear()
 
-    def split(self, count: int) -> tuple[Submitted, Submitted]:
-        heads, identities, bodies, origins = self
-        return (
-            Submitted(heads[:count], identities[:count], bodies[:count], origins[:count]),
-            Submitted(heads[count:], identities[count:], bodies[count:], origins[count:]),
+    def take(self, first_zxid: int, time_ms: int, links: Container[Link]) -> Batch | None:
+        """The next batch; what came over links that are gone is thrown away (its member sends it again)."""
+        if any(link is not None and link not in links for link, _ in self._rows):
+            self._rows = [row for row in self._rows if row[0] is None or row[0] in links]
+        count = self._fitting()
+        if not count:
+            return None
+        requests = [request for _, request in self._rows[:count]]
+        del self._rows[:count]
+        return Batch(
+            first_zxid,
+            time_ms,
+            [(request.session_id, request.number, request.op) for request in requests],
+            [request.identities for request in requests],
+            [request.body for request in requests],
         )
+
+    def _fitting(self) -> int:
+        """How many of them, from the first on, one batch may hold: one at least, however large."""
+        size = 0
+        for count, (_, request) in enumerate(self._rows[:BATCH_REQUESTS_MAX]):
+            size += len(request.body)
+            if size > BATCH_BYTES_MAX:
+                return max(1, count)
+        return min(len(self._rows), BATCH_REQUESTS_MAX)

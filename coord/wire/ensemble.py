@@ -4,8 +4,8 @@ Owns the layout of a *batch*: the requests of one proposal, which is one log rec
 by the leader; every follower gets, and every disk writes, those very bytes.
 
 A batch is stored as columns, which costs a tenth of a list of entries to encode:
-``[first zxid, time in ms, heads, who, identities, bodies]`` where `heads` is 16 bytes an entry (session id,
-xid, opcode, big-endian), `identities` a table of distinct caller identities and `who` an index into it per
+``[first zxid, time in ms, heads, who, identities, bodies]`` where `heads` is 20 bytes an entry (session id,
+request number, opcode, big-endian), `identities` a table of distinct caller identities and `who` an index into it per
 entry (empty when all entries have identity 0). The zxid of entry i is the first zxid + i.
 
 Must not know what a request means; `state.machine` does.
@@ -27,9 +27,9 @@ Identities = tuple[Id, ...]
 """What a caller has authenticated as, e.g. ``(Id("ip", "127.0.0.1"), Id("digest", "ann:K1f…="))``."""
 
 Entry = tuple[int, int, int, int, Identities, bytes]
-"""zxid, session id, xid, opcode, identities of the caller, body of the request."""
+"""zxid, session id, request number, opcode, identities of the caller, body of the request."""
 
-_HEAD = struct.Struct(">qii")
+_HEAD = struct.Struct(">qqi")
 _LONG_MAX = (1 << 63) - 1
 
 
@@ -40,7 +40,8 @@ class Batch:
     first_zxid: int
     time_ms: int
     heads: list[tuple[int, int, int]]
-    """session id, xid, opcode of each entry"""
+    """session id, request number, opcode of each entry (a request number is its member's own: see
+    `server.pending`; 0 for what no client has asked for)"""
     identities: list[Identities]
     """who each entry's caller is"""
     bodies: list[bytes]
@@ -54,8 +55,8 @@ class Batch:
 
     def entries(self) -> Iterator[Entry]:
         zxid = self.first_zxid
-        for (session_id, xid, op), who, body in zip(self.heads, self.identities, self.bodies, strict=True):
-            yield zxid, session_id, xid, op, who, body
+        for (session_id, number, op), who, body in zip(self.heads, self.identities, self.bodies, strict=True):
+            yield zxid, session_id, number, op, who, body
             zxid += 1
 
     def encode(self) -> bytes:

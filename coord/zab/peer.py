@@ -58,6 +58,8 @@ class Work:
     """forget everything after this zxid"""
     install: Install | None = None
     """forget everything; this snapshot takes its place"""
+    install_digest: int = 0
+    """for the caller's own use: what it knows of that snapshot"""
     proposals: list[Proposal] = field(default_factory=list)
     epochs: Epochs | None = None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from coord.config import Config
 from coord.server.connection import Connection, Phase
+from coord.server.recovery import epoch_ends
 from coord.server.replica import Replica
 from coord.state.machine import Machine
 from coord.wire.ensemble import Batch
@@ -97,7 +98,8 @@ class Member:
         history = [Batch.decode(payload) for payload in self.log]
         last_zxid = history[-1].last_zxid if history else 0
         epoch = last_zxid >> 32
-        peer = Peer(1, Majority({1}), last_zxid=last_zxid, epochs=epochs or Epochs(epoch, epoch))
+        ends = epoch_ends([0, *(batch.last_zxid for batch in history)])
+        peer = Peer(1, Majority({1}), last_zxid=last_zxid, epochs=epochs or Epochs(epoch, epoch), ends=ends)
         defaults: dict[str, Any] = {"tick_time_ms": 1000, "extended_types_enabled": True}
         self.replica = Replica(Config(**(defaults | settings)), peer, Machine(), history, secret=b"s" * 32)
         self.replica.wall_ms = 1_700_000_000_000
@@ -119,7 +121,7 @@ class Member:
     def propose(self) -> None:
         if self.writing is None:
             self.replica.propose()
-            self.writing = self.replica.peer.take_work()
+            self.writing = self.replica.take_work()
 
     def persist(self) -> None:
         assert self.writing is not None

@@ -1,0 +1,107 @@
+"""What replicas say to each other over the links of their peers, in CBOR: agreement does not look at it.
+
+===============  ======  ==================================================================
+`Forward`        F -> L  requests of my clients, for you to propose
+`Alive`          F -> L  these sessions have shown life here
+`Serve`          F -> L  these sessions are connected here now (and nowhere else)
+`Sync`           F -> L  who leads? (a client's sync)
+`Synced`         L -> F  I did, after you asked, and this much was committed
+===============  ======  ==================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cbor2
+
+from coord.errors import ProtocolError
+from coord.server.pending import Request
+from coord.wire.records import Id
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    session_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    session_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    token: int
+    zxid: int
+
+
+Message = Forward | Alive | Serve | Sync | Synced
+
+
+def encode(message: Message) -> bytes:
+    match message:
+        case Forward(requests):
+            rows = [
+                [r.number, r.session_id, r.op, [list(who) for who in r.identities], r.body] for r in requests
+            ]
+            return cbor2.dumps(["forward", rows])
+        case Alive(session_ids):
+            return cbor2.dumps(["alive", list(session_ids)])
+        case Serve(session_ids):
+            return cbor2.dumps(["serve", list(session_ids)])
+        case Sync(token):
+            return cbor2.dumps(["sync", token])
+        case Synced(token, zxid):
+            return cbor2.dumps(["synced", [token, zxid]])
+
+
+def decode(data: bytes) -> Message:
+    """Raises `ProtocolError` for anything that `encode` would not have made."""
+    try:
+        kind, value = cbor2.loads(data)
+        return _DECODE[kind](value)
+    except (ValueError, TypeError, KeyError, IndexError, cbor2.CBORError, EOFError) as error:
+        raise ProtocolError(f"not a message of a replica: {error}") from None
+
+
+def _forward(rows: Any) -> Forward:
+    return Forward(tuple(_request(*row) for row in rows))
+
+
+def _request(number: Any, session_id: Any, op: Any, identities: Any, body: Any) -> Request:
+    if type(body) is not bytes:
+        raise ValueError("a request's body is not bytes")
+    who = tuple(Id(str(scheme), str(name)) for scheme, name in identities)
+    return Request(_number(number), _number(session_id), _number(op), who, body)
+
+
+def _numbers(values: Any) -> tuple[int, ...]:
+    return tuple(_number(value) for value in values)
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{value!r} is not a number of 64 bits")
+    return value
+
+
+_DECODE: Final[dict[str, Callable[[Any], Message]]] = {
+    "forward": _forward,
+    "alive": lambda value: Alive(_numbers(value)),
+    "serve": lambda value: Serve(_numbers(value)),
+    "sync": lambda value: Sync(_number(value)),
+    "synced": lambda value: Synced(*_numbers(value)),
+}

@@ -1,0 +1,106 @@
+"""Which sessions are alive: counted by the leader, reported to it by everybody else.
+
+Owns the silence of sessions and where each is connected. A leader counts beats (`state.sessions.Expiry`) and
+proposes to close whoever was silent for too long; a follower only notes who has shown life, and tells the
+leader every few beats. A new leader knows nobody's past, and gives everybody the full time again.
+
+What a follower's word is worth: it answers pings until it has been without a leader for `FRESH_BEATS`, and it
+notices that it is after as long again (`zab.timing`), so the leader may learn late, or never, of a ping that
+was answered. A client counts on its session until (send time of an acknowledged request + timeout - a sixth
+of it). So the leader waits longer than the timeout, by those two, the interval of the reports, and a sixth of
+the timeout for the pings between. Then a session that its client may count on has not expired.
+
+Knows neither connections nor messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from coord.limits import FRESH_BEATS, REPORT_BEATS
+from coord.state.sessions import Expiry
+
+
+class SessionTracker:
+    def __init__(self, my_id: int, beat_ms: int, *, alone: bool) -> None:
+        """`alone`: an ensemble of one needs no grace, since nobody reports late."""
+        self._my_id = my_id
+        self._beat_ms = beat_ms
+        self._alone = alone
+        self._expiry: Expiry | None = None  # None while this member does not lead
+        self._alive: dict[int, None] = {}
+        self._owner: dict[int, int] = {}
+        self.closing: set[int] = set()
+        """sessions whose end is on its way through the log"""
+
+    # -- roles ----------------------------------------------------------------------------------------
+
+    def lead(self, sessions: Mapping[int, int]) -> None:
+        """Count from now on; `sessions` are all there are, with their timeouts in ms."""
+        self._reset()
+        self._expiry = Expiry()
+        for session_id, timeout_ms in sessions.items():
+            self.count(session_id, timeout_ms)
+
+    def follow(self) -> None:
+        """Somebody else counts."""
+        self._reset()
+        self._expiry = None
+
+    def _reset(self) -> None:
+        self._alive.clear()
+        self._owner.clear()
+        self.closing.clear()
+
+    # -- sessions -------------------------------------------------------------------------------------
+
+    def count(self, session_id: int, timeout_ms: int) -> None:
+        """A session is there (or its timeout is another one now)."""
+        if self._expiry is not None:
+            self._expiry.add(session_id, self._beats(timeout_ms))
+
+    def forget(self, session_id: int) -> None:
+        """It is closed."""
+        if self._expiry is not None:
+            self._expiry.remove(session_id)
+        self._alive.pop(session_id, None)
+        self._owner.pop(session_id, None)
+        self.closing.discard(session_id)
+
+    def heard(self, session_id: int) -> bool:
+        """A client of this member has shown life. False if its session is over, as far as is known here."""
+        if self._expiry is not None:
+            return self._expiry.touch(session_id)
+        self._alive[session_id] = None
+        return session_id not in self.closing
+
+    def reported(self, session_ids: Iterable[int]) -> None:
+        """Clients of another member have."""
+        if self._expiry is not None:
+            for session_id in session_ids:
+                self._expiry.touch(session_id)
+
+    def to_report(self) -> tuple[int, ...]:
+        """Whom to report to the leader now; each is told once."""
+        alive = tuple(self._alive)
+        self._alive.clear()
+        return alive
+
+    def beat(self) -> list[int]:
+        """One beat has passed: the sessions that have been silent for too long, each once."""
+        return [] if self._expiry is None else self._expiry.beat()
+
+    # -- where they are -------------------------------------------------------------------------------
+
+    def connected(self, session_id: int, member: int) -> None:
+        """The session is connected there now; what it asked for elsewhere comes too late."""
+        self._owner[session_id] = member
+
+    def may_ask(self, session_id: int, member: int) -> bool:
+        """Is that where the session is connected, as far as is known?"""
+        return self._owner.get(session_id, member) == member
+
+    def _beats(self, timeout_ms: int) -> int:
+        """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
+        grace = 0 if self._alone else 2 * FRESH_BEATS + REPORT_BEATS + timeout_ms // 6 // self._beat_ms + 1
+        return -(-timeout_ms // self._beat_ms) + 1 + grace

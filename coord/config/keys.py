@@ -73,6 +73,7 @@ KEYS: Mapping[str, Key] = {
     "readonlymode.enabled": Key("read_only_mode_enabled", switch),
     "znode.container.checkIntervalMs": Key("container_check_interval_ms", milliseconds),
     "znode.container.maxPerMinute": Key("container_max_per_minute", positive),
+    "memberSecretFile": Key("member_secret_file", filled("a file")),
     "dynamicConfigFile": Key("dynamic_config_file", filled("a file")),
 }
 NUMBERED: Mapping[str, Key] = {

@@ -19,6 +19,7 @@ Synopsis::
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,8 @@ class Config:
     """this server's id in `members`; 0: standalone"""
     weights: Mapping[int, int] = field(default_factory=dict)
     groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    member_secret: bytes | None = field(default=None, repr=False)
+    """what members prove to each other that they know (`memberSecretFile`); None: they believe each other"""
 
     def __post_init__(self) -> None:
         for name, ticks in (
@@ -126,6 +129,9 @@ class Config:
                     f"{path}: server lines stand both here and in {dynamic}; keep one of the two"
                 )
             settings |= read_settings(_read(Path(dynamic)), dynamic, log_notes)
+        secret = settings.pop("member_secret_file", None)
+        if secret is not None:
+            settings["member_secret"] = _secret(Path(secret))
         if "data_dir" not in settings:
             raise ConfigError(f"{path}: dataDir is missing: the folder that keeps the data")
         if "members" in settings:
@@ -143,6 +149,18 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def _secret(path: Path) -> bytes:
+    secret = _read(path).strip().encode()
+    if len(secret) < limits.MEMBER_SECRET_BYTES_MIN:
+        raise ConfigError(
+            f"{path}: a secret of the members has at least {limits.MEMBER_SECRET_BYTES_MIN} bytes, "
+            f"this one has {len(secret)}"
+        )
+    if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        _LOG.warning("%s: others than its owner can read the members' secret (chmod 600)", path)
+    return secret
 
 
 def _find_myself(settings: dict[str, Any], file: str) -> None:
@@ -186,6 +204,8 @@ def _problems(config: Config) -> Iterator[str]:
     low, high = config.min_session_timeout_ms, config.max_session_timeout_ms
     if not 0 < low <= high:
         yield f"minSessionTimeout ({low} ms) must be more than 0 and at most maxSessionTimeout ({high} ms)"
+    if config.member_secret is not None and len(config.member_secret) < limits.MEMBER_SECRET_BYTES_MIN:
+        yield f"a secret of the members has at least {limits.MEMBER_SECRET_BYTES_MIN} bytes"
     if config.jute_maxbuffer > limits.RECORD_BYTES_MAX // 2:
         yield f"jute.maxbuffer ({config.jute_maxbuffer}) must be at most {limits.RECORD_BYTES_MAX // 2}"
     if config.members:

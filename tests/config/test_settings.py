@@ -85,7 +85,7 @@ VALUES = {
 
 
 def test_every_key_is_tried_below() -> None:
-    assert VALUES.keys() == KEYS.keys() - {"dataDir", "dynamicConfigFile"}
+    assert VALUES.keys() == KEYS.keys() - {"dataDir", "dynamicConfigFile", "memberSecretFile"}
 
 
 @pytest.mark.parametrize("key", VALUES)
@@ -129,6 +129,32 @@ def test_secrets_never_show(home: Home) -> None:
     home.load("ssl.keyStore.password=hunter2")
     assert home.notes
     assert "hunter2" not in "".join(home.notes)
+
+
+def test_the_members_secret_is_read_from_its_file(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    path = home.file.parent / "secret"
+    path.write_text("  hunter2 hunter2 hunter2\n")
+    path.chmod(0o600)
+    config = home.load(f"memberSecretFile={path}")
+    assert config.member_secret == b"hunter2 hunter2 hunter2"
+    assert "hunter2" not in repr(config)
+    assert caplog.text == ""
+    path.chmod(0o640)
+    home.load(f"memberSecretFile={path}")
+    assert "others than its owner can read the members' secret" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_secret_that_is_none_is_refused(home: Home) -> None:
+    path = home.file.parent / "secret"
+    message = home.refusal(f"memberSecretFile={path}")
+    assert message == "secret: cannot be read: No such file or directory"
+    path.write_text(" 123456789012345\n")
+    message = home.refusal(f"memberSecretFile={path}")
+    assert message == "secret: a secret of the members has at least 16 bytes, this one has 15"
+    assert "memberSecretFile: expected a file, got ''" in home.refusal("memberSecretFile=")
+    with pytest.raises(ConfigError):
+        Config(member_secret=b"short")
 
 
 @pytest.mark.parametrize("key", sorted(UNNEEDED | {"ssl.keyStore.location", "metricsProvider.httpPort"}))

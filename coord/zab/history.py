@@ -37,9 +37,12 @@ def follows(previous: int, zxid: int) -> bool:
 class History:
     """One member's history; begins with what its disk holds, all of it durable."""
 
-    def __init__(self, last_zxid: int, ends: Sequence[int] = (), base: int = 0) -> None:
+    def __init__(
+        self, last_zxid: int, ends: Sequence[int] = (), base: int = 0, recent_bytes: int = RECENT_BYTES_MAX
+    ) -> None:
         """`ends`: the last zxid of each epoch known to be in it, oldest first, ending with `last_zxid`.
-        `base`: where it begins, 0 or the zxid of a snapshot (whose state is committed)."""
+        `base`: where it begins, 0 or the zxid of a snapshot (whose state is committed).
+        `recent_bytes`: how much of it stays in memory."""
         assert 0 <= base <= last_zxid
         self.base = base
         self.logged = last_zxid
@@ -49,6 +52,7 @@ class History:
         assert self._ends[-1] == last_zxid
         self._recent: deque[Proposal] = deque()
         self._recent_bytes = 0
+        self._recent_bytes_max = recent_bytes
         self.recent_after = last_zxid
         """every later proposal is in memory"""
 
@@ -67,7 +71,7 @@ class History:
         self.logged = proposal.last_zxid
         self._recent.append(proposal)
         self._recent_bytes += len(proposal.payload)
-        while self._recent_bytes > RECENT_BYTES_MAX and len(self._recent) > 1:
+        while self._recent_bytes > self._recent_bytes_max and len(self._recent) > 1:
             oldest = self._recent.popleft()
             self._recent_bytes -= len(oldest.payload)
             self.recent_after = oldest.last_zxid

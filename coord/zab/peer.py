@@ -30,7 +30,7 @@ from typing import NamedTuple
 from coord.wire.members import Install, LinkMessage, Proposal, Vote
 from coord.zab.election import Looking
 from coord.zab.following import Following
-from coord.zab.history import History, epoch_of
+from coord.zab.history import RECENT_BYTES_MAX, History, epoch_of
 from coord.zab.leading import Leading
 from coord.zab.learner import Fetch
 from coord.zab.links import Link
@@ -90,8 +90,9 @@ class Peer:
         base: int = 0,
         observers: Sequence[int] = (),
         timing: Timing | None = None,
+        recent_bytes: int = RECENT_BYTES_MAX,
     ) -> None:
-        """`ends`, `base`: see `History`. `observers` follow without a vote."""
+        """`ends`, `base`, `recent_bytes`: see `History`. `observers` follow without a vote."""
         assert my_id in quorum.voters or my_id in observers, (my_id, quorum.voters)
         assert 0 <= epochs.current <= epochs.accepted, epochs
         assert epoch_of(last_zxid) <= epochs.current, (last_zxid, epochs)
@@ -100,7 +101,7 @@ class Peer:
         self.is_voter = my_id in quorum.voters
         self.others = sorted((quorum.voters | set(observers)) - {my_id})
         self.timing = timing or Timing()
-        self.history = History(last_zxid, ends, base)
+        self.history = History(last_zxid, ends, base, recent_bytes)
         self.epochs = epochs
         self.round = 0
         self._work = Work(ticket=1)

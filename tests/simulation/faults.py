@@ -1,0 +1,60 @@
+"""What can go wrong, and how often: drawn from the seed, for each run anew.
+
+Each run knows only some of the faults, each at a rate of its own: rare combinations need runs that are calm
+but for the two things that must meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Rates per tick of the whole ensemble; `trap` and `sever` are probabilities for each message received."""
+
+    crash: float
+    crash_all: float
+    reset: float
+    isolate: float
+    split: float
+    deafen: float
+    slow: float
+    stall: float
+    pause: float
+    fail_disk: float
+    step_down: float
+    snapshot: float
+    trap: float
+    sever: float
+
+    @classmethod
+    def draw(cls, random: Random) -> Faults:
+        def rate(usual: float) -> float:
+            return 0.0 if random.random() < 0.4 else usual * random.choice([0.3, 1.0, 1.0, 3.0])
+
+        return cls(
+            crash=rate(0.01),
+            crash_all=rate(0.002),
+            reset=rate(0.02),
+            isolate=rate(0.005),
+            split=rate(0.005),
+            deafen=rate(0.005),
+            slow=rate(0.01),
+            stall=rate(0.01),
+            pause=rate(0.005),
+            fail_disk=rate(0.002),
+            step_down=rate(0.003),
+            snapshot=rate(0.02),
+            trap=rate(0.004),
+            sever=rate(0.004),
+        )
+
+    @classmethod
+    def none(cls) -> Faults:
+        return cls(*(0.0 for _ in fields(cls)))
+
+    def __str__(self) -> str:
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{fault} {rate:g}" for fault, rate in known.items() if rate)

@@ -1,7 +1,7 @@
 """The bytes of what members say to each other: frames of CBOR, a message each.
 
 A frame is an int32 length, big-endian, and one CBOR array ``[number of the type, field, …]``. Owns these
-numbers, which never change their meaning, and the check of every field: what decodes has the right types and is in
+numbers, which never change their meaning, and the check of every field: what decodes has the right types, in
 bounds; all else is `ProtocolError`. Whether it makes sense now is the receiver's business.
 
 A proposal's payload stands last in its frame, so that its bytes go out as they are. A snapshot has no bound,

@@ -133,7 +133,8 @@ class Connection:
         # xid, opcode, body (None: a write, which the replica has), when it came, size
         self._pipeline: deque[tuple[int, int, bytes | None, int, int]] = deque()
         self._pipeline_bytes = 0
-        self._syncing = False  # the head is a sync that a quorum has not confirmed yet
+        self._syncs = 0  # how many are in the pipeline
+        self._sync_asked = False  # the head is one that a quorum has not confirmed yet
         self._sends_read_only = False
 
     # -- what the carrier asks ------------------------------------------------------------------------
@@ -236,8 +237,10 @@ class Connection:
         replica.stats.received += 1
         now = replica.turn_ms
         if op in WRITES:
-            self._wait(xid, op, None, now, len(frame))
-            replica.submit(self, op, frame[8:])
+            # Behind a sync even a write waits: what it asks for must not be done before the sync is.
+            self._wait(xid, op, frame[8:] if self._syncs else None, now, len(frame))
+            if not self._syncs:
+                replica.submit(self, op, frame[8:])
             return
         if op == Op.AUTH:
             self._authenticate(frame[8:])
@@ -245,6 +248,7 @@ class Connection:
             return
         if self._pipeline or op == Op.SYNC or (op == Op.PING and not replica.answers_pings):
             self._wait(xid, op, frame[8:], now, len(frame))
+            self._syncs += op == Op.SYNC
             if len(self._pipeline) == 1:
                 self.proceed()
         else:
@@ -257,9 +261,11 @@ class Connection:
     # -- answers --------------------------------------------------------------------------------------
 
     def committed(self, zxid: int, err: int, reply: bytes) -> None:
-        """The write at the head of the pipeline was applied; what waited behind it is answered next."""
+        """The first write in the pipeline was applied; what waited behind it is answered next."""
         if self.phase is not Phase.OPEN:
             return
+        while self._pipeline[0][1] == Op.PING:
+            self._answer_head()  # it waited for a leader; what is applied comes from one
         xid, op, body, received_at = self._leave()
         assert body is None, "commits arrive in the order of submission"
         self._reply(xid, op, zxid, err, reply, received_at)
@@ -273,24 +279,39 @@ class Connection:
         """The sync at the head of the pipeline is confirmed."""
         if self.phase is not Phase.OPEN:
             return
-        xid, op, body, received_at = self._leave()
-        assert op == Op.SYNC
-        assert body is not None
-        self._syncing = False
-        self._answer(xid, op, body, received_at)
+        self._sync_asked = False
+        self._finish_sync()
         self.proceed()
 
     def proceed(self) -> None:
         """Answers from the head of the pipeline what can be answered now."""
-        while self._pipeline and self.phase is Phase.OPEN and not self._syncing:
+        while self._pipeline and self.phase is Phase.OPEN and not self._sync_asked:
             _, op, body, _, _ = self._pipeline[0]
             if body is None or (op == Op.PING and not self.replica.answers_pings):
                 return
-            if op == Op.SYNC and not self.replica.sync(self):
-                self._syncing = True
-                return
-            xid, op, _, received_at = self._leave()
-            self._answer(xid, op, body, received_at)
+            if op != Op.SYNC:
+                self._answer_head()
+            elif self.replica.sync(self):
+                self._finish_sync()
+            else:
+                self._sync_asked = True
+
+    def _answer_head(self) -> None:
+        xid, op, body, received_at = self._leave()
+        assert body is not None
+        self._answer(xid, op, body, received_at)
+
+    def _finish_sync(self) -> None:
+        """Answers the sync, and sends on their way the writes that waited for it (up to the next one)."""
+        assert self._pipeline[0][1] == Op.SYNC
+        self._syncs -= 1
+        self._answer_head()
+        for place, (xid, op, body, received_at, size) in enumerate(self._pipeline):
+            if op == Op.SYNC:
+                break
+            if op in WRITES and body is not None:
+                self._pipeline[place] = (xid, op, None, received_at, size)
+                self.replica.submit(self, op, body)
 
     def _leave(self) -> tuple[int, int, bytes | None, int]:
         xid, op, body, received_at, size = self._pipeline.popleft()

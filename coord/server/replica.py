@@ -86,6 +86,8 @@ class Replica:
         self.beat_ms = max(1, config.tick_time_ms // BEATS_PER_TICK)
         self.answer_word: Callable[[str], str] = _no_words
         self._new_secret = secret
+        self._role: object = None
+        self._founding: Op | None = None
         self._joined: object = None
         """the peer's role in which this member has caught up with its leader's history"""
         self._connections_of: Counter[str] = Counter()
@@ -277,6 +279,8 @@ class Replica:
 
     def exchange(self) -> None:
         """Hears what other members' replicas have said, says what is due. Once a turn."""
+        if self._role is not self.peer.role:
+            self._begin_role()
         heard, self.peer.payloads = self.peer.payloads, []
         for link, data in heard:
             try:
@@ -289,6 +293,16 @@ class Replica:
         if self._to_forward and self._joined is self.peer.role:
             self._tell_leader(Forward(tuple(self._to_forward)))
             self._to_forward.clear()
+
+    def _begin_role(self) -> None:
+        """What was on its way in the old role is no more; what clients wait for is still pending."""
+        self._role = self.peer.role
+        self._founding = None
+        self._submitted.clear()
+        self._proposed.clear()
+        self._to_forward.clear()
+        self._asked.clear()
+        self._synced.clear()
 
     def _hear(self, link: Link, message: Message) -> None:
         match message:
@@ -433,15 +447,10 @@ class Replica:
             return False
         if self.machine.zxid < role.joined_zxid or self._unapplied_committed():
             return False
-        if isinstance(role, Leading) and not self._is_founded():
+        if not (self._is_founded() if isinstance(role, Leading) else self.machine.secret):
             return False
         self._joined = role
         self._beats_alone = 0
-        self._submitted.clear()
-        self._proposed.clear()
-        self._to_forward.clear()
-        self._asked.clear()
-        self._synced.clear()
         if isinstance(role, Leading):
             self._sessions.lead(self.machine.sessions.timeouts)
         else:
@@ -456,13 +465,18 @@ class Replica:
     def _is_founded(self) -> bool:
         """Does the log say what it must before anything else? If not, it is proposed."""
         ttl_enabled = self.config.extended_types_enabled
-        if len(self._submitted) or self._proposed or self._unapplied:
-            return False
         if not self.machine.secret:
-            self._propose_myself(Op.SET_SECRET, self._new_secret)
+            self._found(Op.SET_SECRET, self._new_secret)
         elif self.machine.tree.ttl_enabled != ttl_enabled:
-            self._propose_myself(Op.ENABLE_TTL, pack_bool(ttl_enabled))
-        return not len(self._submitted)
+            self._found(Op.ENABLE_TTL, pack_bool(ttl_enabled))
+        else:
+            return True
+        return False
+
+    def _found(self, op: Op, body: bytes) -> None:
+        if self._founding is not op:
+            self._founding = op
+            self._propose_myself(op, body)
 
     def _ask_again(self) -> None:
         """What is pending is in no history that can still win (see `pending`): it is asked for again."""

@@ -32,7 +32,8 @@ from collections.abc import Callable, Iterable
 from coord.config import Config
 from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, HANDSHAKE_SECONDS
 from coord.logs import fields
-from coord.server.connection import PASSWORD_NONE, Connection, Phase, pack_event
+from coord.server.carrier import Phase
+from coord.server.connection import PASSWORD_NONE, Connection, pack_event
 from coord.server.stats import ServerStats
 from coord.server.submitted import Submitted
 from coord.state.machine import Machine
@@ -68,6 +69,8 @@ class Replica:
         self.wall_ms = 0
         """the same, in ms since 1970: the stamp of what is proposed in this turn"""
         self.dirty: list[Connection] = []
+        self.stalled: dict[Connection, None] = {}
+        """connections with more requests at hand than a turn serves: `resume_stalled` is due"""
         self.beat_ms = max(1, config.tick_time_ms // BEATS_PER_TICK)
         self.answer_word: Callable[[str], str] = _no_words
         self._new_secret = secret
@@ -341,6 +344,12 @@ class Replica:
     def _beats(self, timeout_ms: int) -> int:
         """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
         return -(-timeout_ms // self.beat_ms) + 1
+
+    def resume_stalled(self) -> None:
+        """A turn for each connection that has more requests at hand."""
+        stalled, self.stalled = self.stalled, {}
+        for connection in stalled:
+            connection.go_on()
 
     def take_dirty(self) -> list[Connection]:
         dirty, self.dirty = self.dirty, []

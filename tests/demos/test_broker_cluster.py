@@ -89,7 +89,7 @@ def test_the_live_view_gives_the_terminal_back() -> None:
         env={**{k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}, "TERM": "xterm"},
     )
     os.close(theirs)
-    shown = until(ours, "is the controller")
+    shown = until(ours, "registered")
     assert OTHER_SCREEN in shown
     server = re.search(r"127\.0\.0\.1:\d+", re.sub(r"\x1b\[[\d;]*m", "", shown))
     process.send_signal(signal.SIGINT)

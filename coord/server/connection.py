@@ -210,13 +210,14 @@ class Connection:
         """
         self.stalled = False
         requests_left = REQUESTS_PER_TURN
-        bytes_max = self.outbox_bytes + REPLY_BYTES_PER_TURN
+        bytes_max = min(self.outbox_bytes + REPLY_BYTES_PER_TURN, OUTBOX_BYTES_MAX)
         with closing(self._frames.frames()) as frames:
             for frame in frames:
                 requests_left -= self._request(frame)
                 if self.phase is not Phase.OPEN:
                     break
-                if requests_left <= 0 or self.outbox_bytes >= bytes_max or self._blocked:
+                full = self._pipeline and self.pipeline_full
+                if full or requests_left <= 0 or self.outbox_bytes >= bytes_max:
                     self.stalled = True
                     break
 
@@ -244,8 +245,7 @@ class Connection:
             self._wait(xid, op, frame[8:], now, len(frame))
         else:
             self._answer(xid, op, frame[8:], now)
-        # It walks through a whole subtree.
-        return REQUESTS_PER_TURN if op == Op.GET_ALL_CHILDREN_NUMBER else 1
+        return REQUESTS_PER_TURN if op == Op.GET_ALL_CHILDREN_NUMBER else 1  # that walks a whole subtree
 
     def _wait(self, xid: int, op: int, body: bytes | None, received_at: int, size: int) -> None:
         self._pipeline.append((xid, op, body, received_at, size))

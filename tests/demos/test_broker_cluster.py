@@ -69,7 +69,7 @@ def test_however_it_ends_its_brokers_end_with_it(how: signal.Signals) -> None:
     for line in process.stdout:
         if "is the controller" in line:
             break
-    os.kill(brokers_of(server)[0], signal.SIGSTOP)  # one cannot even notice
+    stop(brokers_of(server)[0])  # one cannot even notice
     process.send_signal(how)
     process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 130)
@@ -142,6 +142,13 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
     assert re.fullmatch(r"coord demo: .*in use.*\n", errors)
+
+
+def stop(pid: int) -> None:
+    """Returns when it has stopped: one that has not yet would stop after its demo had ended, and stay."""
+    os.kill(pid, signal.SIGSTOP)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        os.sched_yield()
 
 
 def wait_for_end(pid: int) -> None:

@@ -15,10 +15,10 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.ready  ## a broker cluster on one server: registration, controller election, failures (60 s)
+demo: $(VENV)/.ready  ## a broker cluster on one server: registration, controller election, failures (20 s)
 	$(BIN)/coord demo
 
-test: $(VENV)/.ready lint  ## lint, types and every test (under 10 minutes)
+test: $(VENV)/.ready lint  ## lint, types and every test (2 minutes)
 	$(BIN)/python -m pytest
 
 crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing acknowledged may be lost (4 minutes)

@@ -20,6 +20,10 @@ SET_WATCHES_CHUNK_BYTES = 128 * 1024
 RECEIVE_BYTES_MAX = 256 * 1024
 """Received from one socket in one turn, so that no client starves the others."""
 
+REQUESTS_PER_TURN = 1000
+REPLY_BYTES_PER_TURN = 1024 * 1024
+"""Served of one connection before others have their turn, whichever is reached first."""
+
 PIPELINE_REQUESTS_MAX = 1000
 """Requests of one connection that wait for an answer; above it the socket is not read."""
 

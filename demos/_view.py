@@ -5,6 +5,7 @@ Owns the presentation. It reads a `Picture` and the steps, and changes neither.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 FRAME_SECONDS: Final = 0.1
-FEED_LINES: Final = 12
 OTHER_LINES: Final = 22
-"""of the live view: what is left of a small terminal is the feed's"""
-WIDE_COLUMNS: Final = 105
+"""of the live view: what is left of the terminal is the feed's"""
+COLUMNS_MIN: Final = 80
+LINES_MIN: Final = OTHER_LINES + 2
+WIDE_COLUMNS: Final = 116
+"""The picture's size: the least that can be read, and what all columns of its tables need."""
 
 
 class StepLike(Protocol):
@@ -41,8 +44,10 @@ class View(Protocol):
 
 
 def can_show_live() -> bool:
-    """Whether standard output is a terminal, and rich is there to draw on it."""
-    return sys.stdout.isatty() and find_spec("rich") is not None
+    """Whether standard output is a terminal that is large enough, and rich is there to draw on it."""
+    columns, lines = shutil.get_terminal_size()
+    large = columns >= COLUMNS_MIN and lines >= LINES_MIN
+    return sys.stdout.isatty() and large and find_spec("rich") is not None
 
 
 def make_view(picture: Picture, steps: Sequence[StepLike], server: str, *, live: bool) -> View:
@@ -80,7 +85,7 @@ class PlainView:
 
 
 class LiveView:
-    """Brokers, partitions, steps and news in one picture."""
+    """Brokers, partitions, steps and news in one picture, on a screen of its own while it runs."""
 
     def __init__(self, picture: Picture, steps: Sequence[StepLike], server: str) -> None:
         from rich.console import Console
@@ -93,7 +98,7 @@ class LiveView:
     async def run(self) -> None:
         from rich.live import Live
 
-        with Live(self._render(), console=self._console, auto_refresh=False, transient=True) as live:
+        with Live(self._render(), console=self._console, auto_refresh=False, screen=True) as live:
             while True:
                 live.update(self._render(), refresh=True)
                 with trio.move_on_after(FRAME_SECONDS * 5):  # the clock of the present step goes on
@@ -179,7 +184,8 @@ class LiveView:
         for step in self._steps:
             title = step.title if len(step.title) <= room else step.title[: room - 1] + "…"
             style = "bold" if step is current else "dim" if step.seconds is None else ""
-            lines.append(f" {_mark(step)}  {title:<{room}} {_time(step):>8}\n", style)
+            mark = "▸" if step is current and not step.failed else _mark(step)
+            lines.append(f" {mark}  {title:<{room}} {_time(step):>8}\n", style)
         lines.rstrip()
         return lines
 
@@ -187,7 +193,7 @@ class LiveView:
         from rich.panel import Panel
         from rich.text import Text
 
-        room = max(1, min(FEED_LINES, self._console.height - OTHER_LINES))
+        room = max(1, self._console.height - OTHER_LINES)
         lines = [f"{at:6.2f}  {text}" for at, text in self._picture.feed[-room:]]
         lines += [""] * (room - len(lines))
         return Panel(

@@ -18,6 +18,7 @@ are meant to lead.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -70,7 +71,11 @@ class Cluster:
         options = {"--server": self._server, "--id": broker, "--size": self._size}
         words = [word for pair in options.items() for word in map(str, pair)]
         self.processes[broker] = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "demos.broker_cluster", "broker", *words],
+            [sys.executable, "-P", "-m", "demos.broker_cluster", "broker", *words],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },  # not what lies in the folder we are in
             stdin=subprocess.PIPE,  # a broker whose input ends knows that the demo is gone
             stderr=self._errors,
             process_group=0,  # Ctrl-C is for the demo; and a stopped one dies when its group is orphaned
@@ -116,14 +121,14 @@ class Story:
         self._pause = pause
         self.steps: list[Step] = []
         self._tell: list[tuple[str, Callable[[], Awaitable[str]]]] = [
-            ("the brokers register, one becomes controller, every partition gets its leader", self._begin),
+            ("the brokers register, elect a controller, partitions get leaders", self._begin),
             ("a broker is killed: its znode goes, others lead its partitions", self._kill_broker),
             ("a broker hangs: its session expires, others lead its partitions", self._hang_broker),
-            ("it wakes: registers with a new epoch, and leads its partitions again", self._wake_broker),
+            ("it wakes: registers with a new epoch, leads its partitions again", self._wake_broker),
             ("the controller hangs: another takes over, in the next epoch", self._hang_controller),
             ("it wakes: its late write is refused by the server", self._wake_controller),
             ("the controller is killed: another takes over, in the next epoch", self._kill_controller),
-            ("all return: every partition is led by its preferred leader, all in sync", self._return_all),
+            ("all return: preferred leaders lead again, all replicas in sync", self._return_all),
         ]
         self.steps = [Step(title) for title, _ in self._tell]
 
@@ -298,7 +303,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--plain", action="store_true", help="plain lines, as when the output is no terminal")
     parser.add_argument("--port", type=int, default=0, help="the server's port (default: a free one)")
     options = parser.parse_args(arguments)
-    return trio.run(play, Options(options.serve, options.plain, options.port))
+    try:
+        return trio.run(play, Options(options.serve, options.plain, options.port))
+    except OSError as error:  # the port is taken
+        print(f"coord demo: {error}", file=sys.stderr)
+        return 1
 
 
 def _run_broker(arguments: list[str]) -> int:

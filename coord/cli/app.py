@@ -35,10 +35,16 @@ from coord.errors import (
 )
 from coord.wire.records import ACL
 
+
+class OutputFailed(Exception):
+    """Standard output cannot be written to."""
+
+
 OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)
 EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (AuthFailed, NO_PERMISSION),
     (NoAuth, NO_PERMISSION),
+    (OutputFailed, FAILED),
     (ConnectionLost, NO_CONNECTION),
     (SessionExpired, NO_CONNECTION),
     (ProtocolError, NO_CONNECTION),
@@ -62,6 +68,7 @@ Examples:
 Exit codes:
   0  done
   1  the server refused: no such znode, another version, not empty, …
+     (or the output could not be written)
   2  the command line is wrong
   3  no server answered in time, or the connection was lost
      (a write may then have happened or not)
@@ -83,34 +90,58 @@ Command = Callable[Concatenate[coord.Client, commands.Out, Rest], Awaitable[None
 
 
 def run(command: Command[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> None:
-    """Runs one command in a session of its own, which ends with it."""
+    """Runs one command in a session of its own, which ends with it; then prints what it found.
+
+    Not before: a reader that takes its time, as a pager does, must cost neither the session nor the timeout.
+    """
     target = click.get_current_context().find_object(Target)
     assert target is not None
+    found: list[str | bytes] = []
 
     async def session() -> None:
         with trio.fail_after(target.seconds):
             async with coord.connect(target.servers, auth=target.auth) as zk:
-                await command(zk, click.echo, *arguments, **options)
+                await command(zk, found.append, *arguments, **options)
 
-    warning = LastWarning(logging.WARNING)
-    logger = logging.getLogger("coord")
-    logger.addHandler(warning)
     try:
-        trio.run(session)
+        with ClientsWord() as word:
+            trio.run(session)
     except trio.TooSlowError:
-        why = f": {warning.text}" if warning.text else ""
+        why = f": {word.text}" if word.text else ""
         raise TimeoutError(f"no answer from {target.servers} within {target.seconds:g} s{why}") from None
     finally:
-        logger.removeHandler(warning)
+        _print(found)
 
 
-class LastWarning(logging.Handler):
-    """Keeps the client's newest warning, which may tell why nothing works, and shows none."""
+def _print(found: list[str | bytes]) -> None:
+    try:
+        for each in found:
+            click.echo(each)
+    except BrokenPipeError:  # the reader has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputFailed(f"the output cannot be written: {error.strerror}") from None
+
+
+class ClientsWord(logging.Handler):
+    """Keeps what the client has last said of its connection, which may tell why nothing works; shows none."""
 
     text = ""
+    _logger = logging.getLogger("coord.client")
 
     def emit(self, record: logging.LogRecord) -> None:
         self.text = record.getMessage()
+
+    def __enter__(self) -> ClientsWord:
+        self._level = self._logger.level
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level)
 
 
 # -- arguments ----------------------------------------------------------------------------------------
@@ -132,6 +163,12 @@ def read_auth(
     if not all(scheme and found for scheme, found, _ in pairs):
         raise click.BadParameter("expected scheme:credentials, e.g. digest:user:password", ctx, param)
     return tuple((scheme, credentials) for scheme, _, credentials in pairs)
+
+
+def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        _print([_version()])
+        ctx.exit()
 
 
 class InOrder(click.Group):
@@ -175,6 +212,14 @@ version_option = click.option(
     envvar="COORD_AUTH",
     help="Credentials, e.g. digest:user:password; repeatable. Also: COORD_AUTH (blanks between several), "
     "which other users of the machine cannot read.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_version,
+    help="The same as `version`.",
 )
 @click.pass_context
 def cli(ctx: click.Context, servers: str, seconds: float, auth: tuple[tuple[str, str], ...]) -> None:
@@ -220,7 +265,7 @@ _listed_only("demo", "See a cluster of brokers elect a controller, live.")
     "ttl_ms",
     type=click.IntRange(min=1),
     metavar="MS",
-    help="Deleted when unchanged and childless for that long.",
+    help="TTL: deleted when unchanged and childless for that long (if the server has extendedTypesEnabled).",
 )
 @path_argument
 @click.argument("data", required=False)
@@ -331,10 +376,14 @@ def who_am_i() -> None:
 @cli.command()
 def version() -> None:
     """Print coord's version."""
+    _print([_version()])
+
+
+def _version() -> str:
     try:
-        click.echo(f"coord {installed_version('coord')}")
+        return f"coord {installed_version('coord')}"
     except PackageNotFoundError:
-        click.echo("coord, run from a checkout that is not installed")
+        return "coord, run from a checkout that is not installed"
 
 
 def _bytes(text: str) -> bytes:
@@ -346,9 +395,9 @@ def _bytes(text: str) -> bytes:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs `coord ARGUMENTS` and returns the exit code."""
+    """Runs `coord ARGUMENTS` and returns the exit code. Without any it shows the help, and fails."""
     try:
-        cli.main(list(arguments), prog_name="coord", standalone_mode=False)
+        cli.main(list(arguments) or ["--help"], prog_name="coord", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -356,16 +405,13 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # the reader of our output has had enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except Exception as error:
         code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
         if code is None:
             raise
         _complain(str(error) or type(error).__name__)
         return code
-    return OK
+    return OK if arguments else USAGE
 
 
 def _complain(message: str, usage: click.ClickException | None = None) -> None:

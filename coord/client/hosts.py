@@ -14,6 +14,7 @@ Synopsis::
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import ssl
@@ -121,7 +122,10 @@ class Addresses:
 
 async def open_stream(address: Address, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
     """A connection, with TLS if there is a context for it; raises `OSError` or `trio.BrokenResourceError`."""
-    stream = await trio.open_tcp_stream(address.ip, address.host.port)
+    try:
+        stream = await trio.open_tcp_stream(address.ip, address.host.port)
+    except OSError as error:
+        raise _reason(error) from None
     if tls is None:
         return stream
     secure = trio.SSLStream(stream, tls, server_hostname=address.host.name)
@@ -131,3 +135,14 @@ async def open_stream(address: Address, tls: ssl.SSLContext | None = None) -> tr
         await trio.aclose_forcefully(stream)
         raise
     return secure
+
+
+def _reason(error: OSError) -> OSError:
+    """Why it failed: trio tells it in a group, one for each address it has tried, which here is one."""
+    group = error.__cause__
+    first = group.exceptions[0] if isinstance(group, ExceptionGroup) else error
+    return (
+        OSError(first.errno, os.strerror(first.errno))
+        if isinstance(first, OSError) and first.errno
+        else error
+    )

@@ -23,7 +23,8 @@ import trio
 
 from coord.limits import FILES_RESERVED, OUTBOX_BYTES_FATAL, RECEIVE_BYTES_MAX
 from coord.logs import fields
-from coord.server.connection import Connection, Phase
+from coord.server.carrier import Phase
+from coord.server.connection import Connection
 from coord.server.replica import Replica
 
 log = logging.getLogger("coord.server")

@@ -20,18 +20,21 @@ from __future__ import annotations
 import struct
 from collections import deque
 from contextlib import closing
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from coord.errors import ErrorCode, ProtocolError
 from coord.limits import (
     FRAME_BYTES_MAX,
     IDENTITIES_BYTES_MAX,
     LAST_REPLY_SECONDS,
+    OUTBOX_BYTES_FATAL,
     OUTBOX_BYTES_MAX,
     PIPELINE_BYTES_MAX,
     PIPELINE_REQUESTS_MAX,
+    REPLY_BYTES_PER_TURN,
+    REQUESTS_PER_TURN,
 )
+from coord.server.carrier import Carrier, Phase
 from coord.server.four_letter import recognise
 from coord.server.stats import ConnectionStats
 from coord.state.acl import digest_id
@@ -84,24 +87,6 @@ NOT_OFFERED = frozenset({Op.RECONFIG, Op.SASL})
 PASSWORD_NONE = bytes(16)
 
 
-class Phase(Enum):
-    GREETING = "no ConnectRequest yet"
-    OPENING = "the session is being opened"
-    OPEN = "requests are served"
-    CLOSING = "to be closed once the outbox is empty"
-    CLOSED = "closed"
-
-
-class Carrier(Protocol):
-    """Moves a connection's bytes; called only by `Replica`'s owner between turns."""
-
-    def flush(self) -> None:
-        """Send the outbox, as far as the network takes it; close once it is empty, if CLOSING."""
-
-    def close(self, reason: str) -> None:
-        """Close at once, whatever is unsent."""
-
-
 def pack_event(type_: EventType, path: str, zxid: int) -> bytes:
     """A watch event as a frame. Its zxid is that of the change, as since ZooKeeper 3.9 (ZOOKEEPER-4655)."""
     body = WatcherEvent(type_, KeeperState.SYNC_CONNECTED, path).encode()
@@ -142,11 +127,12 @@ class Connection:
     @property
     def congested(self) -> bool:
         """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
-        return (
-            self.pipeline_full
-            or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
-            or self.phase is Phase.OPENING  # requests cannot be served yet: they shall not pile up
-        )
+        # While a session is opened, or others have their turn, requests shall not pile up.
+        return self.stalled or self._blocked or self.phase is Phase.OPENING
+
+    @property
+    def _blocked(self) -> bool:
+        return self.pipeline_full or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
 
     @property
     def pipeline_full(self) -> bool:
@@ -180,9 +166,15 @@ class Connection:
     # -- bytes in -------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Go on with the requests that congestion held up; for the carrier, once bytes have left."""
-        if self.stalled and not self.congested:
+        """Take the next turn for the requests that were held up; for the carrier, once bytes have left."""
+        if self.stalled and not self._blocked:
+            self.replica.stalled[self] = None
+
+    def go_on(self) -> None:
+        """Its turn has come (see `resume`)."""
+        if self.phase is Phase.OPEN:
             self.receive(b"")
+            self._mark_dirty()  # the carrier is to look whether it may read again
 
     def receive(self, data: bytes) -> None:
         """Bytes from the client, in any portions. Never raises for what a client sends."""
@@ -214,25 +206,32 @@ class Connection:
                 self.replica.connect(self, request)
 
     def _requests(self) -> None:
+        """What one turn serves of the whole frames; the rest waits, for others have theirs.
+
+        A few bytes of requests can ask for gigabytes of replies, or for hours of work.
+        """
         self.stalled = False
+        requests_left = REQUESTS_PER_TURN
+        bytes_max = min(self.outbox_bytes + REPLY_BYTES_PER_TURN, OUTBOX_BYTES_MAX)
         with closing(self._frames.frames()) as frames:
             for frame in frames:
-                self._request(frame)
+                requests_left -= self._request(frame)
                 if self.phase is not Phase.OPEN:
                     break
-                if self.outbox_bytes >= OUTBOX_BYTES_MAX or self.pipeline_full:
-                    # A few bytes of requests can ask for gigabytes of replies: the rest waits in its frames.
+                full = self._pipeline and self.pipeline_full
+                if full or requests_left <= 0 or self.outbox_bytes >= bytes_max:
                     self.stalled = True
                     break
 
-    def _request(self, frame: bytes) -> None:
+    def _request(self, frame: bytes) -> int:
+        """Serves it, or lets it wait; returns how many requests it counts for."""
         try:
             xid, op = _REQUEST_HEADER.unpack_from(frame)
         except struct.error:
             raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
         replica = self.replica
         if not replica.touch(self):
-            return
+            return 1
         self.stats.received += 1
         replica.stats.received += 1
         now = replica.turn_ms
@@ -241,11 +240,11 @@ class Connection:
             self._wait(xid, op, frame[8:] if self._syncs else None, now, len(frame))
             if not self._syncs:
                 replica.submit(self, op, frame[8:])
-            return
+            return 1
         if op == Op.AUTH:
             self._authenticate(frame[8:])
         if self.phase is not Phase.OPEN:
-            return
+            return 1
         if self._pipeline or op == Op.SYNC or (op == Op.PING and not replica.answers_pings):
             self._wait(xid, op, frame[8:], now, len(frame))
             self._syncs += op == Op.SYNC
@@ -253,6 +252,7 @@ class Connection:
                 self.proceed()
         else:
             self._answer(xid, op, frame[8:], now)
+        return REQUESTS_PER_TURN if op == Op.GET_ALL_CHILDREN_NUMBER else 1  # that walks a whole subtree
 
     def _wait(self, xid: int, op: int, body: bytes | None, received_at: int, size: int) -> None:
         self._pipeline.append((xid, op, body, received_at, size))
@@ -291,6 +291,8 @@ class Connection:
                 return
             if op != Op.SYNC:
                 self._answer_head()
+                if self.outbox_bytes > OUTBOX_BYTES_FATAL:
+                    self.close(f"its requests behind one write ask for more than {OUTBOX_BYTES_FATAL} bytes")
             elif self.replica.sync(self):
                 self._finish_sync()
             else:

@@ -34,7 +34,8 @@ from coord.config import Config
 from coord.errors import ErrorCode, ProtocolError
 from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, FRESH_BEATS, HANDSHAKE_SECONDS, REPORT_BEATS
 from coord.logs import fields
-from coord.server.connection import PASSWORD_NONE, Connection, Phase, pack_event
+from coord.server.carrier import Phase
+from coord.server.connection import PASSWORD_NONE, Connection, pack_event
 from coord.server.pending import Pending, Request, member_of
 from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
 from coord.server.stats import ServerStats
@@ -83,6 +84,8 @@ class Replica:
         self.wall_ms = 0
         """the same, in ms since 1970: the stamp of what is proposed in this turn"""
         self.dirty: list[Connection] = []
+        self.stalled: dict[Connection, None] = {}
+        """connections with more requests at hand than a turn serves: `resume_stalled` is due"""
         self.beat_ms = max(1, config.tick_time_ms // BEATS_PER_TICK)
         self.answer_word: Callable[[str], str] = _no_words
         self._new_secret = secret
@@ -364,7 +367,7 @@ class Replica:
                 batch.heads[index] = (session_id, number, op)
 
     def take_work(self) -> Work | None:
-        """What the peer wants durable; what it is about to log is noted here, to be applied when committed."""
+        """What the peer wants durable; what it is about to log is noted here, to be applied in its time."""
         work = self.peer.take_work()
         if work is None:
             return None
@@ -548,6 +551,12 @@ class Replica:
         if self.serving and self.peer.leading:
             for path in self.machine.reapable(self.wall_ms)[: self.config.container_max_per_minute]:
                 self._propose_myself(Op.DELETE_CONTAINER, PathRequest(path).encode())
+
+    def resume_stalled(self) -> None:
+        """A turn for each connection that has more requests at hand."""
+        stalled, self.stalled = self.stalled, {}
+        for connection in stalled:
+            connection.go_on()
 
     def take_dirty(self) -> list[Connection]:
         dirty, self.dirty = self.dirty, []

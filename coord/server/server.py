@@ -50,6 +50,7 @@ class Server:
         """where clients connect; set once it serves"""
         self._network: PeerNetwork | None = None
         self._serves = trio.Event()
+        self._stalled = trio.Event()
         self._snapshots, self._due = trio.open_memory_channel[tuple[int, int]](math.inf)
 
     async def run(self, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED) -> None:
@@ -87,6 +88,7 @@ class Server:
                 if not config.is_ensemble:
                     await self._serves.wait()
                 nursery.start_soon(self._serve_clients, listener)
+                nursery.start_soon(self._resume_stalled)
                 nursery.start_soon(run_clock, self)
                 if recovered.snapshot_directory is not None:
                     keep = config.autopurge_snap_retain_count
@@ -102,6 +104,15 @@ class Server:
         else:
             streams = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
             await serve_streams(self, streams)
+
+    async def _resume_stalled(self) -> None:
+        """Turns for connections with more requests than one turn serves; others have theirs in between."""
+        while True:
+            await self._stalled.wait()
+            self._stalled = trio.Event()
+            self.begin_turn()
+            self.replica.resume_stalled()
+            self.settle()
 
     def _persisted(self, ticket: int) -> None:
         self.replica.peer.persisted(ticket)
@@ -127,6 +138,8 @@ class Server:
             self._fetch(replica.peer)
         if replica.serving and not self._serves.is_set():
             self._serves.set()
+        if replica.stalled:
+            self._stalled.set()
         while replica.digests:
             self._snapshots.send_nowait(replica.digests.popleft())
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 import trio
 
 from coord.limits import OUTBOX_BYTES_FATAL, RECEIVE_BYTES_MAX
+from coord.server.carrier import Phase
 from coord.server.clients import Shell, admit
-from coord.server.connection import Connection, Phase
+from coord.server.connection import Connection
 
 
 class StreamCarrier:
@@ -31,6 +32,7 @@ class StreamCarrier:
         self._connection.unsent_bytes = len(self._unsent)
         if len(self._unsent) > OUTBOX_BYTES_FATAL:
             self.close(f"the client reads too slowly: {len(self._unsent)} bytes wait for it")
+        self._connection.resume()
         self._changed.unpark_all()
 
     def close(self, reason: str) -> None:

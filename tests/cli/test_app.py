@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from errno import ECONNREFUSED
 from pathlib import Path
 
 import pytest
@@ -138,6 +141,7 @@ def test_the_rest(ok: Coord) -> None:
     assert who[:2] == ["Auth scheme: User", "ip: 127.0.0.1"]
     assert who[2].startswith("digest: ann")
     assert re.fullmatch(r"coord \d+\.\d+\.\d+\n", ok("version"))
+    assert ok("--version") == ok("version")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +181,38 @@ def test_errors_are_one_line_and_an_exit_code(
 
 def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--server", "127.0.0.1:1", "--timeout", "0.2", "get", "/"]) == 3
-    assert capsys.readouterr().err.startswith("coord: no answer from 127.0.0.1:1 within 0.2 s")
+    assert capsys.readouterr().err == (
+        "coord: no answer from 127.0.0.1:1 within 0.2 s: "
+        f"no connection to 127.0.0.1:1: {OSError(ECONNREFUSED, os.strerror(ECONNREFUSED))}\n"
+    )
+
+
+def test_a_slow_reader_costs_no_session_and_may_have_enough(server: str, ok: Coord) -> None:
+    ok(f"create /long {'x' * 120_000}")
+    command = [sys.executable, "-m", "coord", "--server", server, "get", "/long"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as paged:
+        assert paged.stdout is not None
+        assert paged.stderr is not None
+        os.read(paged.stdout.fileno(), 1)  # it prints, more than the pipe takes
+        assert four_letter_word(server, b"dump").count("sessionId:") == 1  # our own connection's
+        paged.stdout.close()
+        assert (paged.wait(10), paged.stderr.read()) == (0, b"")
+
+
+def four_letter_word(server: str, word: bytes) -> str:
+    host, port = server.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(word)
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' /dev/full")
+def test_output_that_cannot_be_written_is_no_lost_connection(server: str) -> None:
+    command = [sys.executable, "-m", "coord", "--server", server, "ls", "/"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr == "coord: the output cannot be written: No space left on device\n"
 
 
 def test_the_servers_may_come_from_the_environment(
@@ -202,6 +237,8 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         "zkCli",
     ):
         assert word in text
+    assert main([]) == 2
+    assert capsys.readouterr() == (text, "")
     assert main(["create", "--help"]) == 0
     assert "when the command ends" in " ".join(capsys.readouterr().out.split())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from coord.config import Config
-from coord.server.connection import Connection, Phase
+from coord.server.carrier import Phase
+from coord.server.connection import Connection
 from coord.server.recovery import epoch_ends
 from coord.server.replica import Replica
 from coord.state.machine import Machine
@@ -132,10 +133,11 @@ class Member:
         self.flush()
 
     def flush(self) -> None:
-        while dirty := self.replica.take_dirty():
+        while (dirty := self.replica.take_dirty()) or self.replica.stalled:
             for connection in dirty:
                 if connection.carrier is not None:
                     connection.carrier.flush()
+            self.replica.resume_stalled()
 
     def talker(self, timeout_ms: int = 5000) -> Talker:
         """A client with a session."""

@@ -7,8 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.errors import ErrorCode
-from coord.limits import BATCH_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_BYTES_MAX, PIPELINE_REQUESTS_MAX
-from coord.server.connection import Phase
+from coord.limits import (
+    BATCH_BYTES_MAX,
+    OUTBOX_BYTES_FATAL,
+    OUTBOX_BYTES_MAX,
+    PIPELINE_BYTES_MAX,
+    PIPELINE_REQUESTS_MAX,
+    REQUESTS_PER_TURN,
+)
+from coord.server.carrier import Phase
 from coord.server.replica import new_session_id
 from coord.wire.frames import pack_frame
 from coord.wire.records import (
@@ -293,6 +300,33 @@ def test_a_few_bytes_cannot_ask_for_gigabytes_at_once() -> None:
     ann.connection.receive(get * 100)
     assert ann.connection.outbox_bytes < OUTBOX_BYTES_MAX + 2_000_000
     assert len(ann.hear()) == 100, "and none is forgotten"
+
+
+def test_one_turn_serves_only_so_much_of_one_connection() -> None:
+    member = Member()
+    ann = member.talker()
+    count = pack_frame(b"\0\0\0\7\0\0\0\x68" + PathRequest("/").encode())
+    look = pack_frame(b"\0\0\0\7\0\0\0\3" + PathWatchRequest("/", False).encode())
+    for requests, served in ((count * 5, 1), (look * (REQUESTS_PER_TURN + 1), REQUESTS_PER_TURN)):
+        before = ann.connection.stats.sent
+        ann.connection.receive(requests)
+        assert ann.connection.stats.sent - before == served
+        assert ann.connection.congested, "no more is read meanwhile"
+        assert len(ann.hear()) == len(requests) // len(count if served == 1 else look)
+        assert not ann.connection.congested
+
+
+def test_reads_behind_a_write_cannot_ask_for_gigabytes_either() -> None:
+    member = Member()
+    ann = member.talker()
+    ann.say(Op.CREATE, CreateRequest("/big", bytes(1_000_000), OPEN, 0))
+    for _ in range(500):
+        ann.say(Op.GET_DATA, PathWatchRequest("/big", False))
+    member.propose()
+    member.replica.peer.persisted(member.replica.peer._taken[0][0])
+    member.replica.apply_committed()
+    assert ann.connection.outbox_bytes < OUTBOX_BYTES_FATAL + 2_000_000
+    assert ann.connection.phase is Phase.CLOSING
 
 
 def test_too_many_connections_from_one_host() -> None:

@@ -15,6 +15,7 @@ import trio
 
 import coord
 from coord.config import Config
+from coord.limits import REQUESTS_PER_TURN
 from coord.server.server import Server
 from coord.storage.files import DirectoryInUse
 from coord.testing import embedded_server
@@ -98,6 +99,21 @@ async def test_a_client_is_served_by_either_carrier(use_selector: bool) -> None:
             for number in range(200):
                 nursery.start_soon(zk.create, f"/a/{number}")
         assert len(await zk.children("/a")) == 200
+
+
+@both_carriers
+@pytest.mark.trio
+async def test_requests_beyond_one_turn_are_served_in_later_ones(use_selector: bool) -> None:
+    requests = 3 * REQUESTS_PER_TURN + 1
+    async with a_server(use_selector=use_selector) as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            await stream.send_all(HELLO + struct.pack(">iii", 8, -2, 11) * requests)
+            expected, received = 41 + 20 * requests, 0
+            with trio.fail_after(5):
+                while received < expected:
+                    received += len(await stream.receive_some())
+            assert received == expected
 
 
 @both_carriers

@@ -16,11 +16,14 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from coord.server.history_reader import read_history
 from coord.storage import epochs as epoch_file
 from coord.storage import snapshots
 from coord.storage.journal import Segment
 from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
+from coord.wire.members import Install, Proposal
+from coord.zab.learner import Fetch
 from coord.zab.peer import Work
 
 T = TypeVar("T")
@@ -40,6 +43,9 @@ class Disk(Protocol):
 
     async def purge(self, upto_zxid: int) -> list[Path]:
         """Delete closed segments that end at or before `upto_zxid`; the files deleted."""
+
+    async def read_history(self, fetch: Fetch) -> tuple[Install | None, list[Proposal]]:
+        """What a follower lacks, as `Peer.fetched` wants it (see `history_reader`)."""
 
 
 def write(log: Log | MemoryLog, directory: Path | None, work: Work, *, roll: bool) -> None:
@@ -65,13 +71,15 @@ def write(log: Log | MemoryLog, directory: Path | None, work: Work, *, roll: boo
 class MemoryDisk:
     """Nothing survives, so everything is done at once: for tests and demos."""
 
-    def __init__(self, log: MemoryLog) -> None:
+    def __init__(self, log: MemoryLog, *, keep: bool = False) -> None:
+        """`keep` the log whole: in an ensemble, a member that has lost its memory needs all of it."""
         self.busy = False
         self._log = log
+        self._keep = keep
 
     def begin(self, work: Work, *, roll: bool) -> bool:
         write(self._log, None, work, roll=roll)
-        if roll:
+        if roll and not self._keep:
             self._log.purge(self._log.last_zxid)  # nobody will recover from it
         return True
 
@@ -83,6 +91,9 @@ class MemoryDisk:
 
     async def purge(self, upto_zxid: int) -> list[Path]:
         return self._log.purge(upto_zxid)
+
+    async def read_history(self, fetch: Fetch) -> tuple[Install | None, list[Proposal]]:
+        return read_history(self._log, None, fetch)
 
 
 class ThreadedDisk:
@@ -116,6 +127,9 @@ class ThreadedDisk:
 
     async def purge(self, upto_zxid: int) -> list[Path]:
         return await self._in_thread(partial(self._log.purge, upto_zxid))
+
+    async def read_history(self, fetch: Fetch) -> tuple[Install | None, list[Proposal]]:
+        return await self._in_thread(partial(read_history, self._log, self._directory / "snapshots", fetch))
 
     async def _in_thread(self, operation: Callable[[], T]) -> T:
         # Not abandoned on cancellation: a thread that outlived its server could tear the next one's log.

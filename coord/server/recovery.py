@@ -56,7 +56,9 @@ def recover(config: Config) -> Iterator[Recovered]:
     Raises `DirectoryInUse`, `StorageDamaged`, `StorageFailed`.
     """
     if config.data_dir is None:
-        yield Recovered(_peer(config, 0, [0], Epochs(0, 0)), Machine(), MemoryDisk(MemoryLog()))
+        yield Recovered(
+            _peer(config, 0, [0], Epochs(0, 0)), Machine(), MemoryDisk(MemoryLog(), keep=config.is_ensemble)
+        )
         return
     assert config.log_dir is not None
     home, log_directory = config.data_dir / "coord", config.log_dir / "coord" / "log"

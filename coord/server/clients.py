@@ -59,11 +59,11 @@ def admit(replica: Replica, host: str, port: int) -> Connection | None:
     """`Replica.admit`, if there is a file descriptor to spare; a log that could not open its next segment
     for want of one would end the server."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    connections = len(replica.connections)
+    connections = len(replica.lobby.connections)
     if files != resource.RLIM_INFINITY and connections >= max(files - FILES_RESERVED, files // 2):
         log.warning("too many connections", extra=fields(connections=connections, open_files_limit=files))
         return None
-    return replica.admit(host, port)
+    return replica.lobby.admit(host, port)
 
 
 class ClientSocket:
@@ -219,7 +219,7 @@ class ClientSockets:
             self._selector.unregister(sock)
 
     def _close(self) -> None:
-        for connection in list(self._shell.replica.connections):
+        for connection in list(self._shell.replica.lobby.connections):
             if isinstance(connection.carrier, ClientSocket):
                 connection.carrier.flush()
                 connection.carrier.close("")

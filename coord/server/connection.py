@@ -161,7 +161,7 @@ class Connection:
             self.phase = Phase.CLOSED
             self.close_reason = self.close_reason or reason
             self._pipeline.clear()
-            self.replica.forget(self)
+            self.replica.lobby.forget(self)
 
     # -- bytes in -------------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class Connection:
             if frame is not None:
                 request, self._sends_read_only = decode_connect_request(frame)
                 self.phase = Phase.OPENING
-                self.replica.connect(self, request)
+                self.replica.lobby.connect(self, request)
 
     def _requests(self) -> None:
         """What one turn serves of the whole frames; the rest waits, for others have theirs.
@@ -293,7 +293,7 @@ class Connection:
                 self._answer_head()
                 if self.outbox_bytes > OUTBOX_BYTES_FATAL:
                     self.close(f"its requests behind one write ask for more than {OUTBOX_BYTES_FATAL} bytes")
-            elif self.replica.sync(self):
+            elif self.replica.syncs.ask(self):
                 self._finish_sync()
             else:
                 self._sync_asked = True
@@ -382,7 +382,7 @@ class Connection:
             return
         user, _, password = packet.auth.decode("utf-8", "replace").partition(":")
         new = [Id("digest", digest_id(user, password))]
-        if self.replica.is_super(new[0]):
+        if self.replica.lobby.is_super(new[0]):
             new.append(Id("super", ""))
         self.identities += tuple(identity for identity in new if identity not in self.identities)
         if sum(len(who.encode()) for who in self.identities) > IDENTITIES_BYTES_MAX:
@@ -426,7 +426,7 @@ class Connection:
             self.phase = Phase.CLOSING
             self.close_reason = reason
             self._pipeline.clear()
-            self.replica.limit(self, LAST_REPLY_SECONDS)
+            self.replica.lobby.limit(self, LAST_REPLY_SECONDS)
             self._mark_dirty()
 
     def _reply(self, xid: int, op: int, zxid: int, err: int, reply: bytes, received_at: int) -> None:

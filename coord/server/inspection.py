@@ -30,7 +30,6 @@ class Inspection:
     """See `view.ServerView` for what each property means."""
 
     is_read_only = False
-    mode = "standalone"
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
@@ -42,6 +41,17 @@ class Inspection:
     @property
     def config(self) -> Config:
         return self._replica.config
+
+    @property
+    def mode(self) -> str:
+        config, leader = self.config, self._replica.peer.leader
+        if not config.is_ensemble:
+            return "standalone"
+        if leader == config.my_id:
+            return "leader"
+        if leader is None:
+            return "looking"
+        return "follower" if self._replica.peer.is_voter else "observer"
 
     @property
     def is_serving(self) -> bool:
@@ -61,7 +71,7 @@ class Inspection:
 
     @property
     def outstanding(self) -> int:
-        return sum(connection.outstanding for connection in self._replica.connections)
+        return sum(connection.outstanding for connection in self._replica.lobby.connections)
 
     @property
     def stats(self) -> ServerStats:
@@ -69,7 +79,7 @@ class Inspection:
 
     @property
     def connections(self) -> Collection[Connection]:
-        return list(self._replica.connections)
+        return list(self._replica.lobby.connections)
 
     @property
     def node_count(self) -> int:

@@ -24,38 +24,35 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from coord.config import Config
 from coord.errors import ErrorCode, ProtocolError
-from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, FRESH_BEATS, HANDSHAKE_SECONDS, REPORT_BEATS
+from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, FRESH_BEATS, REPORT_BEATS
 from coord.logs import fields
 from coord.server.carrier import Phase
-from coord.server.connection import PASSWORD_NONE, Connection, pack_event
+from coord.server.connection import Connection, pack_event
+from coord.server.lobby import Lobby
 from coord.server.pending import Pending, Request, member_of
 from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
 from coord.server.stats import ServerStats
 from coord.server.submitted import Submitted
-from coord.server.tracker import SessionTracker
+from coord.server.syncs import Syncs
+from coord.server.tracker import SessionTracker, in_hex, new_session_id
 from coord.state.machine import Machine
 from coord.state.watches import Watches
 from coord.wire.ensemble import Batch
 from coord.wire.jute import pack_bool, pack_int
 from coord.wire.members import Payload, Proposal
-from coord.wire.records import ConnectRequest, CreateSessionRequest, Id, Op, PathRequest
+from coord.wire.records import Op, PathRequest
 from coord.zab.following import Following
 from coord.zab.leading import Leading
 from coord.zab.links import Link
 from coord.zab.peer import Peer, Work
 
 log = logging.getLogger("coord.server")
-
-SUPER = Id("super", "")
-_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Replica:
@@ -78,7 +75,6 @@ class Replica:
         self.machine = machine
         self.watches: Watches[Connection] = Watches()
         self.stats = ServerStats()
-        self.connections: dict[Connection, None] = {}
         self.turn_ms = 0
         """when the turn began, ms on the shell's monotonic clock: for latencies"""
         self.wall_ms = 0
@@ -93,28 +89,23 @@ class Replica:
         self._founding: Op | None = None
         self._joined: object = None
         """the peer's role in which this member has caught up with its leader's history"""
-        self._connections_of: Counter[str] = Counter()
-        self._session_connection: dict[int, Connection] = {}
-        self._sessions = SessionTracker(peer.my_id, self.beat_ms, alone=len(peer.quorum.voters) == 1)
+        self.sessions = SessionTracker(peer.my_id, self.beat_ms, alone=len(peer.quorum.voters) == 1)
         self._pending = Pending(peer.my_id, boot)
         self._submitted = Submitted()
         self._to_forward: list[Request] = []
         self._proposed: dict[int, Batch] = {}  # by first zxid, until its work is taken
         self._unapplied: deque[Batch] = deque(history)
-        self._syncs: dict[int, Connection] = {}  # by token, oldest first
-        self._synced: deque[tuple[int, int]] = deque()  # (zxid to be applied, token)
-        self._asked: list[tuple[int, Link | None, int]] = []  # (round of pings, who asked, token)
-        self._next_token = 0
+        self.lobby = Lobby(self)
+        self.syncs = Syncs(self)
         self._beats = 0
         self._beats_alone = 0
-        self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
         self._entries_since_roll = sum(len(batch) for batch in self._unapplied)
         self._bytes_since_roll = sum(len(body) for batch in self._unapplied for body in batch.bodies)
         self._digests_wanted: deque[int] = deque()
         self.digests: deque[tuple[int, int]] = deque()
         """(zxid, digest of the live state there) at the end of each log segment: a snapshot is due"""
 
-    # -- clients come and go --------------------------------------------------------------------------
+    # -- how it stands --------------------------------------------------------------------------------
 
     @property
     def serving(self) -> bool:
@@ -122,116 +113,32 @@ class Replica:
         return self._joined is self.peer.role and self.peer.in_touch
 
     @property
+    def has_joined(self) -> bool:
+        """Has this member caught up with whom the peer follows now (or leads itself)?"""
+        return self._joined is self.peer.role
+
+    @property
     def answers_pings(self) -> bool:
         """A follower's word that a session lives is worth something only while it hears its leader."""
         return self.serving or self._beats_alone <= FRESH_BEATS
-
-    def admit(self, host: str, port: int) -> Connection | None:
-        """A client has connected; None if its host has too many connections (`maxClientCnxns`)."""
-        limit = self.config.max_client_cnxns
-        if limit and self._connections_of[host] >= limit:
-            log.warning("too many connections from one host", extra=fields(host=host, maxClientCnxns=limit))
-            return None
-        connection = Connection(self, (host, port), self.config.jute_maxbuffer)
-        if self.config.skip_acl:
-            connection.identities += (SUPER,)
-        self.connections[connection] = None
-        self._connections_of[host] += 1
-        self.limit(connection, HANDSHAKE_SECONDS)
-        return connection
-
-    def limit(self, connection: Connection, seconds: float) -> None:
-        """The connection must open a session, or take its last reply, within `seconds`."""
-        self._beats_left[connection] = max(1, int(seconds * 1000 / self.beat_ms))
-
-    def forget(self, connection: Connection) -> None:
-        """The connection is closed: its watches go, its session lives on until it expires."""
-        del self.connections[connection]
-        host = connection.address[0]
-        self._connections_of[host] -= 1
-        if not self._connections_of[host]:
-            del self._connections_of[host]
-        self._beats_left.pop(connection, None)
-        self.watches.drop(connection)
-        if self._session_connection.get(connection.session_id) is connection:
-            del self._session_connection[connection.session_id]
-        if connection.close_reason:
-            log.info(
-                "connection closed", extra=fields(client=connection.name, reason=connection.close_reason)
-            )
-
-    def connect(self, connection: Connection, request: ConnectRequest) -> None:
-        """The handshake (`reference`: ZooKeeperServer.processConnectRequest, in its order of checks)."""
-        self._beats_left.pop(connection, None)
-        if not self.serving:
-            connection.close("this server is not serving yet")
-        elif request.last_zxid_seen > self.machine.zxid:
-            connection.close(
-                f"the client has seen zxid 0x{request.last_zxid_seen:x}, "
-                f"this server only 0x{self.machine.zxid:x}; it must try another server"
-            )
-        elif request.session_id == 0:
-            timeout_ms = self._clamp(request.timeout_ms)
-            self._ask(connection, 0, Op.CREATE_SESSION, CreateSessionRequest(timeout_ms).encode())
-        else:
-            self._resume(connection, request)
-
-    def _clamp(self, timeout_ms: int) -> int:
-        config = self.config
-        return min(max(timeout_ms, config.min_session_timeout_ms), config.max_session_timeout_ms)
-
-    def _resume(self, connection: Connection, request: ConnectRequest) -> None:
-        session_id = request.session_id
-        older = self._session_connection.get(session_id)
-        if older is not None:
-            # Even a wrong password ends it: so does ZooKeeper, and a client never has two connections.
-            older.close(f"session {_hex(session_id)} is resumed on another connection")
-        timeout_ms = self.machine.sessions.timeouts.get(session_id)
-        password = self.password_of(session_id)
-        if timeout_ms is None or session_id in self._sessions.closing:
-            connection.refuse_session(f"session {_hex(session_id)} has expired or never was")
-        elif not hmac.compare_digest(password, request.password or PASSWORD_NONE):
-            connection.refuse_session(f"wrong password for session {_hex(session_id)}")
-        else:
-            # The timeout is negotiated anew at each connection, as in ZooKeeper.
-            self._open(connection, session_id, self._clamp(request.timeout_ms), password)
-
-    def _open(self, connection: Connection, session_id: int, timeout_ms: int, password: bytes) -> None:
-        self._session_connection[session_id] = connection
-        self._sessions.count(session_id, timeout_ms)
-        self._sessions.heard(session_id)
-        self._sessions.connected(session_id, self.peer.my_id)
-        self._tell_leader(Serve((session_id,)))
-        log.info(
-            "session opened",
-            extra=fields(session=_hex(session_id), client=connection.name, timeout_ms=timeout_ms),
-        )
-        connection.open_session(session_id, timeout_ms, password)
-
-    def password_of(self, session_id: int) -> bytes:
-        """16 bytes that only a member of this ensemble can make: a keyed MAC over the session id."""
-        text = (session_id & _MASK).to_bytes(8, "big")
-        return hmac.digest(self.machine.secret, text, hashlib.sha256)[:16]
-
-    def is_super(self, identity: Id) -> bool:
-        return bool(self.config.super_digest) and identity.id == self.config.super_digest
 
     # -- requests -------------------------------------------------------------------------------------
 
     def touch(self, connection: Connection) -> bool:
         """The session has shown life. False if it is over: its request is dropped, its connection closed."""
-        if self._sessions.heard(connection.session_id):
+        if self.sessions.heard(connection.session_id):
             return True
-        connection.close(f"session {_hex(connection.session_id)} has expired")
+        connection.close(f"session {in_hex(connection.session_id)} has expired")
         return False
 
     def submit(self, connection: Connection, op: int, body: bytes) -> None:
         """A write of a client: it goes into the next proposal; `Connection.committed` gets its result."""
-        self._ask(connection, connection.session_id, op, body)
+        self.ask(connection, connection.session_id, op, body)
         if op == Op.CLOSE_SESSION:
-            self._sessions.closing.add(connection.session_id)
+            self.sessions.closing.add(connection.session_id)
 
-    def _ask(self, connection: Connection, session_id: int, op: int, body: bytes) -> None:
+    def ask(self, connection: Connection, session_id: int, op: int, body: bytes) -> None:
+        """A request of a client, or for one: pending from now on, until its entry is applied."""
         self._route(self._pending.add(connection, session_id, op, connection.identities, body))
 
     def _route(self, request: Request) -> None:
@@ -245,7 +152,7 @@ class Replica:
 
     def _checked(self, request: Request, member: int) -> Request:
         """What a session asks for where it is not connected any more is refused, in its place in the log."""
-        if request.session_id and not self._sessions.may_ask(request.session_id, member):
+        if request.session_id and not self.sessions.may_ask(request.session_id, member):
             return request._replace(op=Op.ERROR, body=pack_int(ErrorCode.SESSION_MOVED))
         return request
 
@@ -253,29 +160,9 @@ class Replica:
         """What no client has asked for; only the leader does so."""
         self._submitted.add(Request(0, session_id, op, (), body))
 
-    def sync(self, connection: Connection) -> bool:
-        """A client's sync: True if it is confirmed already, else `Connection.synced` is called when it is.
-
-        Confirmed means: a quorum has answered its leader after this call, and everything committed then is
-        applied here. (ZooKeeper's leader answers at once, even if it is not the leader any more.)
-        """
-        if self.peer.leading and len(self.peer.quorum.voters) == 1:
-            return True
-        self._next_token += 1
-        self._syncs[self._next_token] = connection
-        if self._joined is self.peer.role:
-            self._ask_leader(self._next_token)
-        return False
-
-    def _ask_leader(self, token: int) -> None:
-        if isinstance(self.peer.role, Leading):
-            self._asked.append((self.peer.role.ask_quorum(), None, token))
-        else:
-            self._tell_leader(Sync(token))
-
     # -- other members --------------------------------------------------------------------------------
 
-    def _tell_leader(self, message: Message) -> None:
+    def tell_leader(self, message: Message) -> None:
         role = self.peer.role
         if isinstance(role, Following) and role.link is not None:
             self.peer.say(role.link, Payload(encode(message)))
@@ -292,9 +179,9 @@ class Replica:
                 log.error(
                     "a member sent what this one does not know: %s", error, extra=fields(member=link.member)
                 )
-        self._confirm_syncs()
+        self.syncs.confirm()
         if self._to_forward and self._joined is self.peer.role:
-            self._tell_leader(Forward(tuple(self._to_forward)))
+            self.tell_leader(Forward(tuple(self._to_forward)))
             self._to_forward.clear()
 
     def _begin_role(self) -> None:
@@ -304,8 +191,7 @@ class Replica:
         self._submitted.clear()
         self._proposed.clear()
         self._to_forward.clear()
-        self._asked.clear()
-        self._synced.clear()
+        self.syncs.begin_role()
 
     def _hear(self, link: Link, message: Message) -> None:
         match message:
@@ -313,31 +199,18 @@ class Replica:
                 for request in requests:
                     self._submitted.add(self._checked(request, link.member), link)
             case Alive(session_ids):
-                self._sessions.reported(session_ids)
+                self.sessions.reported(session_ids)
             case Serve(session_ids):
                 for session_id in session_ids:
                     self._serve_elsewhere(session_id, link.member)
-            case Sync(token) if isinstance(self.peer.role, Leading):
-                self._asked.append((self.peer.role.ask_quorum(), link, token))
+            case Sync(token):
+                self.syncs.asked(token, link)
             case Synced(token, zxid):
-                self._synced.append((zxid, token))
+                self.syncs.answered(token, zxid)
 
     def _serve_elsewhere(self, session_id: int, member: int) -> None:
-        self._sessions.connected(session_id, member)
-        self._sessions.reported((session_id,))
-
-    def _confirm_syncs(self) -> None:
-        role = self.peer.role
-        while self._asked and isinstance(role, Leading) and role.quorum_answered(self._asked[0][0]):
-            _, link, token = self._asked.pop(0)
-            if link is None:
-                self._synced.append((self.peer.committed, token))
-            else:
-                self.peer.say(link, Payload(encode(Synced(token, self.peer.committed))))
-        while self._synced and self._synced[0][0] <= self.machine.zxid:
-            connection = self._syncs.pop(self._synced.popleft()[1], None)
-            if connection is not None:
-                connection.synced()
+        self.sessions.connected(session_id, member)
+        self.sessions.reported((session_id,))
 
     # -- the way of a write ---------------------------------------------------------------------------
 
@@ -390,7 +263,7 @@ class Replica:
         self.machine = Machine.restore(chunks)
         self._unapplied.clear()
         self._digests_wanted.clear()
-        for connection in list(self.connections):
+        for connection in list(self.lobby.connections):
             connection.close("this member begins again from a snapshot")
 
     def apply_committed(self) -> bool:
@@ -430,14 +303,14 @@ class Replica:
 
     def _session_created(self, session_id: int, number: int, origin: Connection | None) -> None:
         timeout_ms = self.machine.sessions.timeouts[session_id]
-        self._sessions.count(session_id, timeout_ms)
-        self._sessions.connected(session_id, member_of(number))
+        self.sessions.count(session_id, timeout_ms)
+        self.sessions.connected(session_id, member_of(number))
         if origin is not None and origin.phase is Phase.OPENING:
-            self._open(origin, session_id, timeout_ms, self.password_of(session_id))
+            self.lobby.open(origin, session_id, timeout_ms)
 
     def _session_closed(self, session_id: int) -> None:
-        self._sessions.forget(session_id)
-        connection = self._session_connection.get(session_id)
+        self.sessions.forget(session_id)
+        connection = self.lobby.connection_of(session_id)
         if connection is not None:
             connection.close("")
 
@@ -455,10 +328,10 @@ class Replica:
         self._joined = role
         self._beats_alone = 0
         if isinstance(role, Leading):
-            self._sessions.lead(self.machine.sessions.timeouts)
+            self.sessions.lead(self.machine.sessions.timeouts)
         else:
-            self._sessions.follow()
-        self._tell_leader(Serve(tuple(self._session_connection)))
+            self.sessions.follow()
+        self.tell_leader(Serve(self.lobby.session_ids()))
         self._ask_again()
         return True
 
@@ -488,9 +361,8 @@ class Replica:
                 self._route(request)
             else:
                 self._pending.drop(request.number)
-        for token in self._syncs:
-            self._ask_leader(token)
-        for connection in list(self.connections):
+        self.syncs.ask_again()
+        for connection in list(self.lobby.connections):
             connection.proceed()
 
     # -- the log's segments ---------------------------------------------------------------------------
@@ -510,41 +382,25 @@ class Replica:
     def beat(self) -> None:
         """`beat_ms` have passed: sessions expire, and so do connections that never opened one."""
         self._beats += 1
-        for connection in list(self._beats_left):
-            self._beats_left[connection] -= 1
-            if self._beats_left[connection] <= 0:
-                self._time_is_up(connection)
+        self.lobby.beat()
         if not self.serving:
             self._beats_alone += 1
-            self._close_leaderless()
+            self.lobby.close_leaderless(self._beats_alone * self.beat_ms)
             return
-        for session_id in self._sessions.beat():
+        for session_id in self.sessions.beat():
             self._expire(session_id)
         if self._beats % REPORT_BEATS == 0 and not self.peer.leading:
-            self._tell_leader(Alive(self._sessions.to_report()))
+            self.tell_leader(Alive(self.sessions.to_report()))
 
     def _expire(self, session_id: int) -> None:
-        connection = self._session_connection.get(session_id)
+        connection = self.lobby.connection_of(session_id)
         if connection is not None and connection.pipeline_full:
             # Its pings wait unread, since it waits for us: a slow disk is not the client's silence.
-            self._sessions.count(session_id, connection.timeout_ms)
-        elif session_id not in self._sessions.closing:
-            log.info("session expired", extra=fields(session=_hex(session_id)))
-            self._sessions.closing.add(session_id)
+            self.sessions.count(session_id, connection.timeout_ms)
+        elif session_id not in self.sessions.closing:
+            log.info("session expired", extra=fields(session=in_hex(session_id)))
+            self.sessions.closing.add(session_id)
             self._propose_myself(Op.CLOSE_SESSION, b"", session_id)
-
-    def _close_leaderless(self) -> None:
-        """Without a leader for as long as its session lasts, a client had better look elsewhere."""
-        alone_ms = self._beats_alone * self.beat_ms
-        for connection in list(self.connections):
-            if connection.phase is Phase.OPEN and alone_ms > connection.timeout_ms:
-                connection.close("this member has had no leader for too long")
-
-    def _time_is_up(self, connection: Connection) -> None:
-        if connection.phase is not Phase.CLOSING:
-            connection.close("it has opened no session in time")
-        elif connection.carrier is not None:
-            connection.carrier.close("it does not take its last reply")
 
     def reap(self) -> None:
         """Containers without children and TTL znodes past their time are deleted, through the log."""
@@ -563,16 +419,6 @@ class Replica:
         return dirty
 
 
-def _hex(session_id: int) -> str:
-    return f"0x{session_id & _MASK:x}"
-
-
 def _no_words(word: str) -> str:
     """Until the shell, which knows disks and processes, gives the replica its view of them."""
     return ""
-
-
-def new_session_id(member: int, zxid: int) -> int:
-    """High byte: the member; below: the low 56 bits of the zxid. Signed, as it travels."""
-    value = (member & 0xFF) << 56 | zxid & 0x00FF_FFFF_FFFF_FFFF
-    return value - (1 << 64) if value >= 1 << 63 else value

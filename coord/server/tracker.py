@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from coord.limits import FRESH_BEATS, REPORT_BEATS
 from coord.state.sessions import Expiry
 
+SESSION_ID_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
 
 class SessionTracker:
     def __init__(self, my_id: int, beat_ms: int, *, alone: bool) -> None:
@@ -104,3 +106,14 @@ class SessionTracker:
         """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
         grace = 0 if self._alone else 2 * FRESH_BEATS + REPORT_BEATS + timeout_ms // 6 // self._beat_ms + 1
         return -(-timeout_ms // self._beat_ms) + 1 + grace
+
+
+def in_hex(session_id: int) -> str:
+    """As operators know it."""
+    return f"0x{session_id & SESSION_ID_MASK:x}"
+
+
+def new_session_id(member: int, zxid: int) -> int:
+    """High byte: the member; below: the low 56 bits of the zxid. Signed, as it travels."""
+    value = (member & 0xFF) << 56 | zxid & 0x00FF_FFFF_FFFF_FFFF
+    return value - (1 << 64) if value >= 1 << 63 else value

@@ -54,7 +54,7 @@ class Talker:
 
     def __init__(self, member: Member, address: str = "127.0.0.1") -> None:
         self.member = member
-        connection = member.replica.admit(address, 1234)
+        connection = member.replica.lobby.admit(address, 1234)
         assert connection is not None
         self.connection = connection
         self.wire = Wire(member, connection)

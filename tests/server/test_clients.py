@@ -26,10 +26,10 @@ async def received(sock: socket.socket) -> bytes:
 async def connected(server: EmbeddedServer) -> socket.socket:
     """A socket the server has accepted. What is sent on it without an `await` arrives in one turn."""
     assert server.server is not None
-    before = len(server.server.replica.connections)
+    before = len(server.server.replica.lobby.connections)
     sock = socket.create_connection(("127.0.0.1", server.port))
     with trio.fail_after(5):
-        while len(server.server.replica.connections) == before:
+        while len(server.server.replica.lobby.connections) == before:
             await trio.lowlevel.checkpoint()
     return sock
 

@@ -16,7 +16,7 @@ from coord.limits import (
     REQUESTS_PER_TURN,
 )
 from coord.server.carrier import Phase
-from coord.server.replica import new_session_id
+from coord.server.tracker import new_session_id
 from coord.wire.frames import pack_frame
 from coord.wire.records import (
     ACL,
@@ -331,10 +331,10 @@ def test_reads_behind_a_write_cannot_ask_for_gigabytes_either() -> None:
 
 def test_too_many_connections_from_one_host() -> None:
     member = Member(max_client_cnxns=2)
-    assert member.replica.admit("10.0.0.1", 1)
-    assert member.replica.admit("10.0.0.1", 2)
-    assert member.replica.admit("10.0.0.1", 3) is None
-    assert member.replica.admit("10.0.0.2", 1), "another host is not affected"
+    assert member.replica.lobby.admit("10.0.0.1", 1)
+    assert member.replica.lobby.admit("10.0.0.1", 2)
+    assert member.replica.lobby.admit("10.0.0.1", 3) is None
+    assert member.replica.lobby.admit("10.0.0.2", 1), "another host is not affected"
 
 
 def test_a_connection_that_never_opens_a_session_is_closed() -> None:

@@ -1,0 +1,160 @@
+"""Who is connected here: admitted, greeted, given time, and forgotten.
+
+Owns the connections of this member's clients and the handshake that binds each to a session. A session's
+password is a keyed MAC under the ensemble's secret: every member can check it, and nobody else can make it.
+Must not know the log; a new session is asked for like any write (`Replica.ask`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from coord.limits import HANDSHAKE_SECONDS
+from coord.logs import fields
+from coord.server.carrier import Phase
+from coord.server.connection import PASSWORD_NONE, Connection
+from coord.server.replica_messages import Serve
+from coord.server.tracker import SESSION_ID_MASK, in_hex
+from coord.wire.records import ConnectRequest, CreateSessionRequest, Id, Op
+
+if TYPE_CHECKING:
+    from coord.server.replica import Replica
+
+log = logging.getLogger("coord.server")
+
+SUPER = Id("super", "")
+
+
+class Lobby:
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._config = replica.config
+        self.connections: dict[Connection, None] = {}
+        self._connections_of: Counter[str] = Counter()
+        self._session_connection: dict[int, Connection] = {}
+        self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
+
+    def connection_of(self, session_id: int) -> Connection | None:
+        """Where the session is connected to this member."""
+        return self._session_connection.get(session_id)
+
+    def session_ids(self) -> tuple[int, ...]:
+        """The sessions that are connected to this member."""
+        return tuple(self._session_connection)
+
+    def admit(self, host: str, port: int) -> Connection | None:
+        """A client has connected; None if its host has too many connections (`maxClientCnxns`)."""
+        limit = self._config.max_client_cnxns
+        if limit and self._connections_of[host] >= limit:
+            log.warning("too many connections from one host", extra=fields(host=host, maxClientCnxns=limit))
+            return None
+        connection = Connection(self._replica, (host, port), self._config.jute_maxbuffer)
+        if self._config.skip_acl:
+            connection.identities += (SUPER,)
+        self.connections[connection] = None
+        self._connections_of[host] += 1
+        self.limit(connection, HANDSHAKE_SECONDS)
+        return connection
+
+    def limit(self, connection: Connection, seconds: float) -> None:
+        """The connection must open a session, or take its last reply, within `seconds`."""
+        self._beats_left[connection] = max(1, int(seconds * 1000 / self._replica.beat_ms))
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed: its watches go, its session lives on until it expires."""
+        del self.connections[connection]
+        host = connection.address[0]
+        self._connections_of[host] -= 1
+        if not self._connections_of[host]:
+            del self._connections_of[host]
+        self._beats_left.pop(connection, None)
+        self._replica.watches.drop(connection)
+        if self._session_connection.get(connection.session_id) is connection:
+            del self._session_connection[connection.session_id]
+        if connection.close_reason:
+            log.info(
+                "connection closed", extra=fields(client=connection.name, reason=connection.close_reason)
+            )
+
+    def connect(self, connection: Connection, request: ConnectRequest) -> None:
+        """The handshake (`reference`: ZooKeeperServer.processConnectRequest, in its order of checks)."""
+        self._beats_left.pop(connection, None)
+        if not self._replica.serving:
+            connection.close("this server is not serving yet")
+        elif request.last_zxid_seen > self._replica.machine.zxid:
+            connection.close(
+                f"the client has seen zxid 0x{request.last_zxid_seen:x}, "
+                f"this server only 0x{self._replica.machine.zxid:x}; it must try another server"
+            )
+        elif request.session_id == 0:
+            timeout_ms = self._clamp(request.timeout_ms)
+            self._replica.ask(connection, 0, Op.CREATE_SESSION, CreateSessionRequest(timeout_ms).encode())
+        else:
+            self._resume(connection, request)
+
+    def _clamp(self, timeout_ms: int) -> int:
+        config = self._config
+        return min(max(timeout_ms, config.min_session_timeout_ms), config.max_session_timeout_ms)
+
+    def _resume(self, connection: Connection, request: ConnectRequest) -> None:
+        session_id = request.session_id
+        older = self._session_connection.get(session_id)
+        if older is not None:
+            # Even a wrong password ends it: so does ZooKeeper, and a client never has two connections.
+            older.close(f"session {in_hex(session_id)} is resumed on another connection")
+        timeout_ms = self._replica.machine.sessions.timeouts.get(session_id)
+        password = self.password_of(session_id)
+        if timeout_ms is None or session_id in self._replica.sessions.closing:
+            connection.refuse_session(f"session {in_hex(session_id)} has expired or never was")
+        elif not hmac.compare_digest(password, request.password or PASSWORD_NONE):
+            connection.refuse_session(f"wrong password for session {in_hex(session_id)}")
+        else:
+            # The timeout is negotiated anew at each connection, as in ZooKeeper.
+            self.open(connection, session_id, self._clamp(request.timeout_ms))
+
+    def open(self, connection: Connection, session_id: int, timeout_ms: int) -> None:
+        """The session is connected here from now on."""
+        replica = self._replica
+        self._session_connection[session_id] = connection
+        replica.sessions.count(session_id, timeout_ms)
+        replica.sessions.heard(session_id)
+        replica.sessions.connected(session_id, replica.peer.my_id)
+        replica.tell_leader(Serve((session_id,)))
+        log.info(
+            "session opened",
+            extra=fields(session=in_hex(session_id), client=connection.name, timeout_ms=timeout_ms),
+        )
+        connection.open_session(session_id, timeout_ms, self.password_of(session_id))
+
+    def password_of(self, session_id: int) -> bytes:
+        """16 bytes that only a member of this ensemble can make: a keyed MAC over the session id."""
+        text = (session_id & SESSION_ID_MASK).to_bytes(8, "big")
+        return hmac.digest(self._replica.machine.secret, text, hashlib.sha256)[:16]
+
+    def is_super(self, identity: Id) -> bool:
+        return bool(self._config.super_digest) and identity.id == self._config.super_digest
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """One beat less for whoever must open a session, or take its last reply."""
+        for connection in list(self._beats_left):
+            self._beats_left[connection] -= 1
+            if self._beats_left[connection] <= 0:
+                self._time_is_up(connection)
+
+    def close_leaderless(self, alone_ms: int) -> None:
+        """Without a leader for as long as its session lasts, a client had better look elsewhere."""
+        for connection in list(self.connections):
+            if connection.phase is Phase.OPEN and alone_ms > connection.timeout_ms:
+                connection.close("this member has had no leader for too long")
+
+    def _time_is_up(self, connection: Connection) -> None:
+        if connection.phase is not Phase.CLOSING:
+            connection.close("it has opened no session in time")
+        elif connection.carrier is not None:
+            connection.carrier.close("it does not take its last reply")

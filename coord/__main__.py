@@ -1,11 +1,12 @@
 """`coord` and `python -m coord`: finds the command and hands over.
 
-Owns which command lives where. `serve` and `demo` work with coord's own dependencies; the commands that talk
-to a server need click (``pip install 'coord[cli]'``).
+Owns which command lives where. `serve`, `ensemble` and `demo` work with coord's own dependencies; the
+commands that talk to a server need click (``pip install 'coord[cli]'``).
 
 Synopsis::
 
     coord serve zoo.cfg
+    coord ensemble 3
     coord --server 127.0.0.1:2181 get /znode_test
 """
 
@@ -17,11 +18,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
-PROGRAMS: Final = {"serve": "coord.server.serve", "demo": "demos.broker_cluster"}
+PROGRAMS: Final = {
+    "serve": "coord.server.serve",
+    "ensemble": "coord.server.ensemble",
+    "demo": "demos.broker_cluster",
+}
 """Commands with a parser of their own: each module has a ``main(argv) -> exit code``."""
 
 WITHOUT_CLICK = """\
-coord: `coord serve zoo.cfg` and `coord demo` are all that works without click;
+coord: `coord serve zoo.cfg`, `coord ensemble 3` and `coord demo` are all that works without click;
 for the commands that talk to a server: pip install 'coord[cli]'"""
 
 

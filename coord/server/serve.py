@@ -48,12 +48,6 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         print(f"coord serve: {error}", file=sys.stderr)
         return EXIT_USAGE
-    if config.is_ensemble:  # alone, each would be its own truth
-        print(
-            f"coord serve: {options.config}: {len(config.members)} servers: coord cannot run ensembles yet",
-            file=sys.stderr,
-        )
-        return EXIT_USAGE
     _allow_open_files()
     status = EXIT_OK
     try:

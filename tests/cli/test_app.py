@@ -250,16 +250,6 @@ def test_as_a_process_it_ends_without_a_traceback(server: str) -> None:
     assert ran.stderr == "coord: get /missing: there is no such znode\n"
 
 
-def test_an_ensemble_is_not_run_as_if_each_server_were_alone(tmp_path: Path) -> None:
-    (tmp_path / "myid").write_text("1")
-    servers = "".join(f"server.{n}=127.0.0.1:{2887 + n}:{3887 + n}\n" for n in (1, 2, 3))
-    (tmp_path / "zoo.cfg").write_text(f"dataDir={tmp_path}\n{servers}")
-    command = [sys.executable, "-m", "coord", "serve", str(tmp_path / "zoo.cfg")]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr.endswith("zoo.cfg: 3 servers: coord cannot run ensembles yet\n")
-
-
 # -- without click ------------------------------------------------------------------------------------
 
 
@@ -271,7 +261,7 @@ def test_without_click_it_says_what_to_install(
     assert "pip install 'coord[cli]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("program", ["serve"])
+@pytest.mark.parametrize("program", ["serve", "ensemble"])
 def test_serve_and_demo_need_no_extra(program: str) -> None:
     code = (
         "import sys; sys.modules['click'] = sys.modules['rich'] = None\n"

@@ -93,7 +93,7 @@ class Looking:
         peer = self._peer
         if not peer.is_voter:
             return Vote(peer.round, 0, -1, -1, Standing.LOOKING)
-        return Vote(peer.round, peer.my_id, peer.epochs.current, peer.history.durable, Standing.LOOKING)
+        return Vote(peer.round, peer.my_id, peer.durable_epoch, peer.history.durable, Standing.LOOKING)
 
     def _adopt_better(self, vote: Vote) -> bool:
         if vote.merit <= self._mine.merit or not self._peer.is_voter:

@@ -104,9 +104,13 @@ class Peer:
         self.history = History(last_zxid, ends, base, recent_bytes)
         self.epochs = epochs
         self.round = 0
+        self.epoch_heard = 0
+        """the newest epoch that this member, when it led, was told of too late to begin a newer one"""
         self._work = Work(ticket=1)
-        self._taken: deque[tuple[int, int]] = deque()  # (ticket, last zxid logged when it was taken)
-        self._promises: deque[tuple[int, Addressee, LinkMessage | Vote]] = deque()
+        self.durable_epoch = epochs.current
+        """the epoch that the history belongs to, as far as the disk knows"""
+        self._taken: deque[tuple[int, int, int]] = deque()  # (ticket, last zxid and epoch when it was taken)
+        self._promises: deque[tuple[int, Addressee, LinkMessage | Vote | Fetch]] = deque()
         self._outbox: list[tuple[Addressee, LinkMessage | Vote]] = []
         self.fetches: list[Fetch] = []
         """history to be read from disk for followers; the caller takes them"""
@@ -183,7 +187,7 @@ class Peer:
 
     def persisted(self, ticket: int) -> None:
         """All work of `ticket` is durable: what was promised on it is now said."""
-        taken, logged = self._taken.popleft()
+        taken, logged, self.durable_epoch = self._taken.popleft()
         assert taken == ticket, f"work must be reported in the order taken: {ticket} before {taken}"
         self.history.persisted(logged)
         while self._promises and self._promises[0][0] <= ticket:
@@ -199,7 +203,7 @@ class Peer:
         if not self._work:
             return None
         work = self._work
-        self._taken.append((work.ticket, self.history.logged))
+        self._taken.append((work.ticket, self.history.logged, self.epochs.current))
         self._work = Work(ticket=work.ticket + 1)
         return work
 
@@ -222,7 +226,7 @@ class Peer:
 
     def truncate(self, zxid: int) -> None:
         self.history.truncate(zxid)
-        self._taken = deque((ticket, min(logged, zxid)) for ticket, logged in self._taken)
+        self._taken = deque((ticket, min(logged, zxid), epoch) for ticket, logged, epoch in self._taken)
         work = self._work
         work.proposals = [proposal for proposal in work.proposals if proposal.last_zxid <= zxid]
         if work.install is None or work.install.zxid < zxid:
@@ -230,7 +234,7 @@ class Peer:
 
     def install(self, snapshot: Install) -> None:
         self.history.install(snapshot.zxid)
-        self._taken = deque((ticket, 0) for ticket, _ in self._taken)
+        self._taken = deque((ticket, 0, epoch) for ticket, _, epoch in self._taken)
         self._work.truncate, self._work.proposals = None, []
         self._work.install = snapshot
 

@@ -229,10 +229,12 @@ class Leading:
         if learner.phase is not Phase.SYNCHRONISED or message.epoch != self.epoch:
             return
         learner.phase = Phase.ACTIVE
+        established_before = self.established
         if learner.votes:
-            self._acknowledged[learner.member] = message.zxid
+            # It acknowledges proposals, too: those under way when it came may wait for nobody else.
+            self._count_ack(learner.member, message.zxid)
             self._count_leader(learner.member)
-        if self.established:
+        if established_before:
             # The latest, not that of the acknowledgement: else what was committed meanwhile never would be
             # at this follower (the paper's third hole).
             self._peer.say(learner.link, Commit(min(self._peer.committed, learner.sent)))

@@ -271,7 +271,9 @@ class Leading:
                 self._peer.say(link, Commit(min(self._peer.committed, learner.sent)))
 
     def _on_pong(self, learner: Learner, message: Pong) -> None:
-        learner.ponged = max(learner.ponged, message.number)
+        # One that does not follow this epoch yet may have accepted a newer one: its answer proves nothing.
+        if learner.phase is Phase.ACTIVE:
+            learner.ponged = max(learner.ponged, message.number)
 
     def _on_payload(self, learner: Learner, message: Payload) -> None:
         self._peer.payloads.append((learner.link, message.data))

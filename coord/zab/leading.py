@@ -27,11 +27,13 @@ from coord.wire.members import (
     Install,
     LinkMessage,
     NewEpoch,
+    NewLeader,
     Payload,
     Ping,
     Pong,
     Proposal,
     Standing,
+    Truncate,
     Vote,
 )
 from coord.zab.history import COUNTER_MAX, counter_of
@@ -279,7 +281,7 @@ class Leading:
         self._peer.payloads.append((learner.link, message.data))
 
     def _ignore(self, learner: Learner, message: LinkMessage) -> None:
-        """What only a follower is told."""
+        """What only a follower is told: the sender takes itself for our leader, and will notice."""
 
     # -- company --------------------------------------------------------------------------------------
 
@@ -304,4 +306,11 @@ _RECEIVE: Final[dict[type, Callable[[Leading, Learner, Any], None]]] = {
     Ack: Leading._on_ack,
     Pong: Leading._on_pong,
     Payload: Leading._on_payload,
+    NewEpoch: Leading._ignore,
+    Truncate: Leading._ignore,
+    Install: Leading._ignore,
+    Append: Leading._ignore,
+    NewLeader: Leading._ignore,
+    Commit: Leading._ignore,
+    Ping: Leading._ignore,
 }

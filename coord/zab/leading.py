@@ -174,7 +174,7 @@ class Leading:
         peer = self._peer
         if not peer.quorum.reached(self._accepted):
             return
-        self.epoch = max(self._accepted.values()) + 1
+        self.epoch = max(peer.epoch_heard, *self._accepted.values()) + 1
         peer.set_epochs(peer.epochs._replace(accepted=self.epoch))
         peer.promise_myself(AckEpoch(self.epoch, peer.epochs.current, peer.history.ends))
         for link, learner in self.learners.items():
@@ -190,8 +190,11 @@ class Leading:
             return
         learner.phase = Phase.GREETED
         learner.votes = not message.observer and learner.member in self._peer.quorum.voters
-        if self.epoch:
-            # One that has accepted a newer epoch cannot follow this one: it will say so by leaving.
+        if message.accepted > self.epoch > 0:
+            # It may never follow this epoch, and would stay outside for ever: begin a newer one, with it.
+            self._peer.epoch_heard = max(self._peer.epoch_heard, message.accepted)
+            self._peer.step_down()
+        elif self.epoch:
             self._propose_epoch(learner.link, learner)
         elif learner.votes:
             self._accepted[learner.member] = message.accepted

@@ -93,4 +93,4 @@ class Learner:
 
     def _fetch(self, peer: Peer, after: int) -> None:
         self.phase = Phase.FETCHING
-        peer.fetches.append(Fetch(self.link, after, peer.history.recent_after))
+        peer.fetch(Fetch(self.link, after, peer.history.recent_after))

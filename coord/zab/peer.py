@@ -192,7 +192,9 @@ class Peer:
         self.history.persisted(logged)
         while self._promises and self._promises[0][0] <= ticket:
             _, to, message = self._promises.popleft()
-            if to is _SELF:
+            if isinstance(message, Fetch):
+                self.fetches.append(message)
+            elif to is _SELF:
                 assert not isinstance(message, Vote)
                 self.role.receive_own(message)
             else:
@@ -250,11 +252,23 @@ class Peer:
 
     def promise(self, to: Addressee, message: LinkMessage | Vote) -> None:
         """Say it as soon as everything logged and set so far is durable."""
-        waits_for = self._work.ticket if self._work else self._taken[-1][0] if self._taken else 0
-        if waits_for:
-            self._promises.append((waits_for, to, message))
+        if self._waits_for:
+            self._promises.append((self._waits_for, to, message))
         else:
             self.say(to, message)
+
+    def fetch(self, fetch: Fetch) -> None:
+        """Ask the caller for it as soon as the disk holds what this history holds, and nothing else: not what
+        was truncated a moment ago, nor what a snapshot is about to replace."""
+        if self._waits_for:
+            self._promises.append((self._waits_for, _SELF, fetch))
+        else:
+            self.fetches.append(fetch)
+
+    @property
+    def _waits_for(self) -> int:
+        """The ticket of the last work there is; 0 if everything is durable."""
+        return self._work.ticket if self._work else self._taken[-1][0] if self._taken else 0
 
     def promise_myself(self, message: LinkMessage) -> None:
         """The leader's own acknowledgement takes the same way as everybody's."""

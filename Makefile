@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash test-zookeeper clean
+.PHONY: help demo test lint format crash sim sim-mutants test-zookeeper clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,6 +23,13 @@ test: $(VENV)/.ready lint  ## lint, types and every test (2 minutes)
 
 crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing acknowledged may be lost (4 minutes)
 	$(BIN)/python -m tests.crash.kill_loop --kills 200
+
+SEEDS ?= 1000
+sim: $(VENV)/.ready  ## ensembles in virtual time, with every kind of trouble: 1,000 seeds (3 minutes)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+sim-mutants: $(VENV)/.ready  ## break the agreement on purpose, in one place after another: the simulator must see it
+	$(BIN)/python -m tests.simulation.mutants
 
 test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against Apache ZooKeeper (needs Java and its jar)
 	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/client tests/recipes \

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
@@ -27,6 +28,7 @@ class Outcome(NamedTuple):
     ticks: float
     proposals: int
     epochs: int
+    messages: Counter[str]
     failure: str | None
 
 
@@ -38,8 +40,8 @@ def play(seed: int) -> Outcome:
     except Exception as error:
         at = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"{type(error).__name__}: {error} ({os.path.basename(at.filename)}:{at.lineno})"
-    chronicle = cluster.chronicle
-    return Outcome(seed, cluster.now, len(chronicle.committed), len(chronicle.epochs), failure)
+    seen = cluster.chronicle
+    return Outcome(seed, cluster.now, len(seen.committed), len(seen.epochs), seen.messages, failure)
 
 
 def outcomes(seeds: Iterable[int], processes: int | None = None) -> Iterator[Outcome]:
@@ -72,13 +74,13 @@ def main(argv: list[str] | None = None) -> int:
 def run_many(seeds: range, keep_going: bool) -> int:
     began = time.monotonic()
     done, failures, ticks, proposals, epochs = 0, 0, 0.0, 0, 0
+    messages: Counter[str] = Counter()
     for outcome in outcomes(seeds):
         done += 1
-        ticks, proposals, epochs = (
-            ticks + outcome.ticks,
-            proposals + outcome.proposals,
-            epochs + outcome.epochs,
-        )
+        ticks += outcome.ticks
+        proposals += outcome.proposals
+        epochs += outcome.epochs
+        messages += outcome.messages
         if outcome.failure is not None:
             failures += 1
             print(f"seed {outcome.seed} FAILED: {outcome.failure}")
@@ -87,9 +89,9 @@ def run_many(seeds: range, keep_going: bool) -> int:
                 break
         if done % 100 == 0:
             print(f"{done} seeds, {time.monotonic() - began:.0f} s", flush=True)
-    hours = ticks * 0.05 / 3600
+    print("sent:", ", ".join(f"{count} {kind}" for kind, count in messages.most_common()))
     print(
-        f"{done} seeds, {failures} failed; {ticks:.0f} ticks ({hours:.1f} h at 50 ms each), "
+        f"{done} seeds, {failures} failed; {ticks:.0f} ticks ({ticks * 0.05 / 3600:.1f} h at 50 ms each), "
         f"{epochs} epochs, {proposals} proposals committed; {time.monotonic() - began:.0f} s"
     )
     return 1 if failures else 0

@@ -15,6 +15,7 @@ raises `Violation` at the moment it happens:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,8 @@ class Chronicle:
         self.committed: list[Proposal] = []
         """what some member has applied: the one history"""
         self.epochs: dict[int, Role] = {}
+        self.messages: Counter[str] = Counter()
+        """how often each kind was sent: what a run has exercised"""
         self._quorum = quorum
         self._members = members
         self._proposals: dict[int, Proposal] = {}
@@ -57,6 +60,7 @@ class Chronicle:
 
     def sent(self, member: Member, to: Addressee, message: LinkMessage | Vote) -> None:
         disk = member.disk
+        self.messages[type(message).__name__] += 1
         match message:
             case AckEpoch(epoch, current, ends):
                 true = disk.epochs.accepted >= epoch and disk.epochs.current >= current
@@ -80,6 +84,7 @@ class Chronicle:
         if peer.committed > self._committed_zxid:
             self._commit(peer.committed)
         if peer.leading:
+            assert isinstance(peer.role, Leading)
             self._leads(member, peer.role.epoch)
         view, place = member.view, member.applied
         while place < len(view) and view[place].last_zxid <= peer.committed:
@@ -139,9 +144,7 @@ class Chronicle:
     def _apply(self, member: Member, place: int, proposal: Proposal) -> None:
         if place < len(self.committed):
             mine, ours = name(proposal.last_zxid), name(self.committed[place].last_zxid)
-            demand(
-                proposal == self.committed[place], "%d applies %s in place of %s", member.id, mine, ours
-            )
+            demand(proposal == self.committed[place], "%d applies %s in place of %s", member.id, mine, ours)
             return
         previous = self.committed[-1].last_zxid if self.committed else 0
         demand(follows(previous, proposal.first_zxid), "%d applies %s after a gap", member.id, proposal)

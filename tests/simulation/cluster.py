@@ -28,7 +28,6 @@ from tests.simulation.timeline import Timeline
 
 TROUBLE_TICKS = 600
 IN_FLIGHT_MAX = 8
-PROGRESS_BYTES = 64
 
 
 class Cluster:
@@ -54,7 +53,6 @@ class Cluster:
         self.chronicle = Chronicle(self.quorum, [self.members[one] for one in sorted(self.quorum.voters)])
         self._troubled = True
         self._payloads = 0
-        self._traps_open = True
 
     @property
     def now(self) -> float:
@@ -98,7 +96,7 @@ class Cluster:
     def _demand_progress(self) -> None:
         bound = 3 * self.timing.join + 20 * self.timing.silence + 5 * self.timing.revote_max
         deadline = self.now + bound
-        before = self.chronicle.committed[-1].last_zxid if self.chronicle.committed else 0
+        before = max(member.peer.history.logged for member in self.members.values())
         while not self._all_agree(before):
             if self.now > deadline:
                 self._announce(self._state())
@@ -109,12 +107,12 @@ class Cluster:
     def _all_agree(self, before: int) -> bool:
         """Everybody serves one leader and has applied something that was proposed after the healing."""
         peers = [member.peer for member in self.members.values()]
+        applied = self.chronicle.committed[: min(member.applied for member in self.members.values())]
         return (
             all(peer.in_touch for peer in peers)
             and len({peer.leader for peer in peers}) == 1
-            and all(member.applied == len(self.chronicle.committed) for member in self.members.values())
-            and self.chronicle.committed[-1:] != []
-            and self.chronicle.committed[-1].last_zxid > before
+            and applied != []
+            and applied[-1].last_zxid > before
         )
 
     def _state(self) -> str:
@@ -176,7 +174,8 @@ class Cluster:
     def _down(self, member: Member) -> None:
         if member.up:
             member.crash(host_too=self.random.random() < 0.3)
-        self.timeline.after(self.random.choice([1, 10, 60]) * self.random.random(), partial(self._start, member))
+        pause = self.random.choice([1, 10, 60]) * self.random.random()
+        self.timeline.after(pause, partial(self._start, member))
 
     def _crash_one(self) -> None:
         self._down(self._someone())
@@ -199,7 +198,7 @@ class Cluster:
         lonely = self._someone().id
         hears = not one_way or self.random.random() < 0.5
         says = not one_way or not hears
-        self.note(lonely, "is cut off (%s)", " and ".join(["hears nothing"] * hears + ["says nothing"] * says))
+        self.note(lonely, "is cut off: it%s%s", " hears nothing" * hears, " is not heard" * says)
         for other in self.members:
             if hears:
                 self.network.block(other, lonely)

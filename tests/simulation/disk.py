@@ -128,4 +128,5 @@ def encode(proposal: Proposal) -> bytes:
 
 
 def decode(chunk: bytes) -> Proposal:
-    return Proposal(*_HEAD.unpack_from(chunk), chunk[_HEAD.size :])
+    first_zxid, last_zxid = _HEAD.unpack_from(chunk)
+    return Proposal(first_zxid, last_zxid, chunk[_HEAD.size :])

@@ -12,7 +12,7 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Rates per tick of the whole ensemble; `trap` and `sever` are probabilities for each message received."""
+    """Rates per tick of the ensemble; `trap` and `sever` are probabilities for each message received."""
 
     crash: float
     crash_all: float

@@ -1,4 +1,4 @@
-"""One simulated member: a `Peer`, its disk, its links, its clock. What the server's shell does, in virtual time.
+"""One simulated member: a `Peer`, its disk, its links, its clock. The server's shell, in virtual time.
 
 Owns what the caller of a `Peer` owes it: work goes to the disk in order, links do not outlive the role, a
 follower without a link keeps trying. Tells the `Chronicle` of everything that checkers want to see, before it
@@ -145,10 +145,12 @@ class Member:
     def connected(self, end: End | None) -> None:
         """An attempt to reach the leader has ended."""
         self._connecting = False
-        if end is not None and not self.peer.linked(end.link):
-            self._cluster.network.close(end)
-        elif end is not None:
-            self._ends[end.link] = end
+        if end is not None:
+            wanted = isinstance(self._role, Following) and self._role.leader == end.link.member
+            if wanted and self.peer.linked(end.link):
+                self._ends[end.link] = end
+            else:
+                self._cluster.network.close(end)
         self._settle()
 
     def disconnected(self, end: End) -> None:

@@ -1,15 +1,15 @@
-"""The peer of an ensemble of one: epochs before use, promises after the disk, commits in order."""
+"""The peer of an ensemble of one: epochs before use, promises after the disk, commits in order; and what a
+role leaves behind."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from coord.wire.members import Ack, Proposal
+from coord.wire.members import Ack, Proposal, Vote
 from coord.zab.election import Looking
-from coord.zab.history import COUNTER_MAX, History, follows
+from coord.zab.history import COUNTER_MAX
 from coord.zab.leading import Leading
+from coord.zab.links import Link
 from coord.zab.peer import Epochs, Peer, Work
 from coord.zab.quorum import Majority
 
@@ -109,7 +109,7 @@ def test_used_up_zxids_force_a_new_epoch_and_lose_nothing() -> None:
     in_flight = propose(peer, count=1)
     assert peer.room == 1
     work = take(peer)
-    peer.new_epoch()
+    peer.step_down()
     assert not peer.leading
     peer.persisted(work.ticket)
     establish(peer)
@@ -127,50 +127,52 @@ def test_a_proposal_that_does_not_follow_is_our_own_bug() -> None:
 def test_a_member_that_looks_for_a_leader_ignores_acknowledgements() -> None:
     peer = a_peer()
     looking = Looking(peer)
-    looking.receive(1, Ack(5))
+    looking.receive(Link(2, 1), Ack(5))
     assert peer.committed == 0
 
 
-@pytest.mark.parametrize(
-    ("previous", "zxid", "expected"),
-    [
-        (0, 1 << 32 | 1, True),
-        (1 << 32 | 1, 1 << 32 | 2, True),
-        (1 << 32 | 1, 1 << 32 | 3, False),
-        (1 << 32 | 9, 2 << 32 | 1, True),
-        (1 << 32 | 9, 3 << 32 | 1, True),
-        (1 << 32 | 9, 2 << 32 | 2, False),
-        (2 << 32 | 9, 1 << 32 | 1, False),
-    ],
-)
-def test_what_may_follow(previous: int, zxid: int, expected: bool) -> None:
-    assert follows(previous, zxid) is expected
+def test_work_that_is_not_durable_speaks_of_nothing_in_a_vote() -> None:
+    """The history and the epoch of a vote are what a restart would find (ZOOKEEPER-2845)."""
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=1 << 32 | 4, epochs=Epochs(1, 1))
+    peer.log(Proposal(2 << 32 | 1, 2 << 32 | 1, b""))
+    peer.set_epochs(Epochs(2, 2))
+    peer.take_messages()
+    peer.step_down()
+    votes = [message for _, message in peer.take_messages()]
+    assert {(vote.epoch, vote.zxid) for vote in votes if isinstance(vote, Vote)} == {(1, 1 << 32 | 4)}
+    peer.persisted(take(peer).ticket)
+    peer.step_down()
+    votes = [message for _, message in peer.take_messages()]
+    assert {(vote.epoch, vote.zxid) for vote in votes if isinstance(vote, Vote)} == {(2, 2 << 32 | 1)}
 
 
-def test_history_moves_forward_only() -> None:
-    history = History(0)
-    history.append(Proposal(1 << 32 | 1, 1 << 32 | 5, b""))
-    with pytest.raises(AssertionError):
-        history.commit(1 << 32 | 6)
-    history.commit(1 << 32 | 5)
-    history.commit(1 << 32 | 2)
-    assert history.committed == 1 << 32 | 5
+def test_what_was_truncated_before_it_was_written_is_not_written() -> None:
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=Epochs(1, 1))
+    for counter in (1, 2, 3):
+        peer.log(Proposal(1 << 32 | counter, 1 << 32 | counter, b"%d" % counter))
+    peer.truncate(1 << 32 | 2)
+    work = take(peer)
+    assert work.truncate == 1 << 32 | 2
+    assert [proposal.payload for proposal in work.proposals] == [b"1", b"2"]
 
 
-@given(st.dictionaries(st.integers(1, 7), st.integers(0, 20)), st.integers(1, 7))
-def test_agreed_is_what_a_naive_count_says(acknowledged: dict[int, int], members: int) -> None:
-    quorum = Majority(range(1, members + 1))
-    candidates = [0, *acknowledged.values()]
-    naive = max(
-        zxid
-        for zxid in candidates
-        if zxid == 0 or quorum.reached([m for m in range(1, members + 1) if acknowledged.get(m, 0) >= zxid])
-    )
-    assert quorum.agreed(acknowledged) == naive
+def test_a_ticket_does_not_make_durable_what_was_truncated_meanwhile() -> None:
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=Epochs(1, 1))
+    peer.log(Proposal(1 << 32 | 1, 1 << 32 | 5, b"old"))
+    first = take(peer)
+    peer.truncate(0)
+    peer.log(Proposal(2 << 32 | 1, 2 << 32 | 1, b"new"))
+    peer.persisted(first.ticket)
+    assert peer.history.durable == 0
+    peer.persisted(take(peer).ticket)
+    assert peer.history.durable == 2 << 32 | 1
 
 
-@given(st.integers(1, 9), st.sets(st.integers(1, 12)))
-def test_two_quorums_always_share_a_member(members: int, some: set[int]) -> None:
-    voters = set(range(1, members + 1))
-    quorum = Majority(voters)
-    assert not (quorum.reached(some) and quorum.reached(voters - some))
+def test_a_promise_of_an_old_role_is_not_said() -> None:
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=Epochs(1, 1))
+    peer.log(Proposal(1 << 32 | 1, 1 << 32 | 1, b""))
+    peer.promise(Link(2, 1), Ack(1 << 32 | 1))
+    peer.step_down()
+    peer.take_messages()
+    peer.persisted(take(peer).ticket)
+    assert peer.take_messages() == []

@@ -10,22 +10,24 @@ Shows each member's mode, as the four-letter word srvr tells it, whenever it cha
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from subprocess import STDOUT
+from typing import NamedTuple
 
 import trio
 
 from coord.config import Config
 from coord.errors import ConfigError
+from coord.limits import TICK_TIME_MS
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -33,6 +35,7 @@ HOST = "127.0.0.1"
 MEMBERS_MAX = 15
 POLL_SECONDS = 0.1
 ANSWER_SECONDS = 1.0
+END_SECONDS = 10.0
 
 _EPILOG = """\
 Ctrl-C ends all of them. With --dir, the same ensemble (its data, and its ports) is there again the next time.
@@ -56,6 +59,19 @@ class LocalMember:
     def log_file(self) -> Path:
         return self.directory / "server.log"
 
+    @property
+    def command(self) -> list[str]:
+        """What runs this member, until the input it is given ends."""
+        return [sys.executable, "-P", "-m", "coord", "serve", "--until-input-ends", str(self.config_file)]
+
+
+class Status(NamedTuple):
+    """What a server says of itself; `zxid` 0 if it says nothing."""
+
+    mode: str
+    """``leader``, ``follower``, … in its own words; ``silent``, or ``waiting`` for a leader"""
+    zxid: int = 0
+
 
 def main(argv: Sequence[str]) -> int:
     """Runs an ensemble until a signal ends it; returns the exit status."""
@@ -78,14 +94,18 @@ def connect_string(members: Sequence[LocalMember]) -> str:
 # -- folders --------------------------------------------------------------------------------------------
 
 
-def prepare(directory: Path, count: int) -> list[LocalMember]:
-    """The members' folders, made on free ports unless they are there from an earlier time.
+def prepare(
+    directory: Path, count: int, *, tick_time_ms: int = TICK_TIME_MS, client_port: int = 0
+) -> list[LocalMember]:
+    """The members' folders, made on free ports unless they are there from an earlier time. `client_port`
+    is the first member's, if it has to be a certain one; the others' are the next ones.
 
-    Raises `ConfigError`, also if there are some, but not `count`.
+    Raises `ConfigError`, also if there are some, but not `count`; `OSError` if a port is taken.
     """
     found = sorted(directory.glob("server.*/zoo.cfg"))
     if not found:
-        _write(directory, _free_ports(3 * count))
+        clients = [client_port + index if client_port else 0 for index in range(count)]
+        _write(directory, _free_ports([*clients, *[0] * 2 * count]), tick_time_ms)
     elif len(found) != count:
         raise ConfigError(f"{directory} has an ensemble of {len(found)} members, not of {count}")
     members = []
@@ -96,28 +116,31 @@ def prepare(directory: Path, count: int) -> list[LocalMember]:
     return members
 
 
-def _write(directory: Path, ports: list[int]) -> None:
-    ids = range(1, len(ports) // 3 + 1)
+def _write(directory: Path, ports: list[int], tick_time_ms: int) -> None:
+    count = len(ports) // 3
+    ids = range(1, count + 1)
     servers = "".join(
         f"server.{one}={HOST}:{peer}:{election}\n"
-        for one, peer, election in zip(ids, ports[1::3], ports[2::3], strict=True)
+        for one, peer, election in zip(ids, ports[count : 2 * count], ports[2 * count :], strict=True)
     )
-    for one, client in zip(ids, ports[::3], strict=True):
+    for one, client in zip(ids, ports[:count], strict=True):
         home = directory / f"server.{one}"
         (home / "data").mkdir(parents=True)
         (home / "data" / "myid").write_text(f"{one}\n")
         (home / "zoo.cfg").write_text(
-            f"tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={home / 'data'}\n"
+            f"tickTime={tick_time_ms}\ninitLimit=10\nsyncLimit=5\ndataDir={home / 'data'}\n"
             f"clientPort={client}\nclientPortAddress={HOST}\n4lw.commands.whitelist=*\n{servers}"
         )
 
 
-def _free_ports(count: int) -> list[int]:
-    """All different: each is held until the last one is found."""
+def _free_ports(wanted: Sequence[int]) -> list[int]:
+    """All different, 0 being any: each is held until the last one is found."""
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
-        for probe in probes:
-            probe.bind((HOST, 0))
+        probes = [stack.enter_context(closing(socket.socket())) for _ in wanted]
+        for probe, port in zip(probes, wanted, strict=True):
+            if port:  # the connections of an earlier time do not hold it
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
@@ -148,15 +171,41 @@ async def run(members: Sequence[LocalMember]) -> int:
     return status
 
 
-async def _run_member(member: LocalMember) -> None:
-    """One process, from start to end. It does not see the terminal's Ctrl-C: this program ends it."""
-    command = [sys.executable, "-m", "coord", "serve", str(member.config_file)]
+async def start_process(member: LocalMember) -> trio.Process:
+    """Starts it, and waits for nothing. It ends with this process, however that ends, at the latest; the
+    terminal's Ctrl-C is not for it."""
     with member.log_file.open("ab") as log:
-        async with trio.open_nursery() as nursery:
-            start = partial(trio.run_process, check=False, stdout=log, stderr=STDOUT, start_new_session=True)
-            process: trio.Process = await nursery.start(start, command)
-            _say(member, f"pid {process.pid}, log {member.log_file}")
-    status = process.returncode or 0
+        return await trio.lowlevel.open_process(
+            member.command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # not what lies where we are
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+
+
+async def end_process(process: trio.Process) -> int:
+    """As SIGTERM ends it, if it has not ended yet; returns the exit status."""
+    assert process.stdin is not None
+    process.terminate()
+    with trio.CancelScope(shield=True):
+        with trio.move_on_after(END_SECONDS):
+            await process.wait()
+        process.kill()
+        status = await process.wait()
+        await process.stdin.aclose()
+    return status
+
+
+async def _run_member(member: LocalMember) -> None:
+    """One process, from start to end."""
+    process = await start_process(member)
+    try:
+        _say(member, f"pid {process.pid}, log {member.log_file}")
+        status = await process.wait()
+    finally:
+        await end_process(process)
     _say(member, f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}")
 
 
@@ -164,15 +213,15 @@ async def _show(member: LocalMember) -> None:
     """Says the member's mode whenever it is another one."""
     known = mode = "starting"
     while True:
-        mode = await mode_of(member.client_port)
+        mode = (await status_of(member.client_port)).mode
         if mode != known and (mode != "silent" or known != "starting"):
             _say(member, mode)
             known = mode
         await trio.sleep(POLL_SECONDS)
 
 
-async def mode_of(port: int) -> str:
-    """``leader``, ``follower``, … in the server's own words; ``silent``, or ``waiting`` for a leader."""
+async def status_of(port: int) -> Status:
+    """Asks the server there."""
     answer = b""
     try:
         with trio.fail_after(ANSWER_SECONDS):
@@ -181,9 +230,9 @@ async def mode_of(port: int) -> str:
                 async for piece in stream:
                     answer += piece
     except (OSError, trio.BrokenResourceError, trio.TooSlowError):
-        return "silent"
-    found = re.search(rb"^Mode: (\S+)$", answer, re.MULTILINE)
-    return found[1].decode("ascii", "replace") if found else "waiting"
+        return Status("silent")
+    found = re.search(r"^Zxid: (\S+)\nMode: (\S+)$", answer.decode(errors="replace"), re.MULTILINE)
+    return Status(found[2], int(found[1], 16)) if found else Status("waiting")
 
 
 def _say(member: LocalMember, text: str) -> None:

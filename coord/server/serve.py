@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import resource
 import signal
 import sys
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     _allow_open_files()
     status = EXIT_OK
     try:
-        trio.run(serve, config)
+        trio.run(serve, config, options.until_input_ends)
     except* (CoordError, OSError) as group:
         for failure in _leaves(group):
             log.error("the server ends: %s", failure)
@@ -59,15 +60,26 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
-async def serve(config: Config) -> None:
-    """A server until SIGTERM or SIGINT; what it cannot survive is raised."""
+async def serve(config: Config, until_input_ends: bool = False) -> None:
+    """A server until SIGTERM or SIGINT (or standard input) ends it; what it cannot survive is raised."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Server(config).run)
+            if until_input_ends:
+                nursery.start_soon(_end_with_input, nursery.cancel_scope)
             async for number in signals:
                 log.info("ending on %s", signal.Signals(number).name)
                 break
             nursery.cancel_scope.cancel()
+
+
+async def _end_with_input(scope: trio.CancelScope) -> None:
+    """Whoever holds the other end of standard input is gone, however that ended: so is this server."""
+    async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
+        while await stdin.receive_some():
+            pass
+    log.info("ending with standard input")
+    scope.cancel()
 
 
 def _allow_open_files() -> None:
@@ -95,5 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-format", choices=logs.FORMATS, default="text", help="default: text")
     parser.add_argument(
         "--log-level", choices=logs.LEVELS, default="INFO", type=str.upper, help="default: INFO"
+    )
+    parser.add_argument(
+        "--until-input-ends", action="store_true", help="end, too, when whoever holds standard input is gone"
     )
     return parser

@@ -16,7 +16,7 @@ import trio
 
 from coord.config import Config
 from coord.errors import ConfigError
-from coord.server.ensemble import connect_string, main, mode_of, prepare
+from coord.server.ensemble import connect_string, main, prepare, status_of
 from tests.rawclient import RawClient
 from tests.servers import free_port
 
@@ -49,7 +49,7 @@ def test_arguments_that_make_no_sense(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.trio
 async def test_a_port_where_nobody_listens_is_silent() -> None:
-    assert await mode_of(free_port()) == "silent"
+    assert await status_of(free_port()) == ("silent", 0)
 
 
 class Command:

@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--processes", type=int, help="how many (default: one for each core)")
     parser.add_argument("--trace", action="store_true", help="print what happens (with --seed)")
     parser.add_argument("--keep-going", action="store_true", help="do not end with the first failure")
     arguments = parser.parse_args(argv)
@@ -68,14 +69,15 @@ def main(argv: list[str] | None = None) -> int:
         Cluster(arguments.seed, print if arguments.trace else None).run()
         print(f"seed {arguments.seed}: nothing wrong")
         return 0
-    return run_many(range(arguments.first, arguments.first + arguments.seeds), arguments.keep_going)
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    return run_many(seeds, arguments.processes, keep_going=arguments.keep_going)
 
 
-def run_many(seeds: range, keep_going: bool) -> int:
+def run_many(seeds: range, processes: int | None, *, keep_going: bool) -> int:
     began = time.monotonic()
     done, failures, ticks, proposals, epochs = 0, 0, 0.0, 0, 0
     messages: Counter[str] = Counter()
-    for outcome in outcomes(seeds):
+    for outcome in outcomes(seeds, processes):
         done += 1
         ticks += outcome.ticks
         proposals += outcome.proposals

@@ -42,7 +42,7 @@ class Cluster:
         self.faults = Faults.draw(random)
         self.network = Network(self.timeline, random)
         self.network.weather = Weather(
-            random.choice([0.02, 0.1, 0.5]), random.choice([0, 0, 0.1, 0.3]), random.choice([0, 0.1])
+            random.choice([0.02, 0.1, 0.5, 1.5]), random.choice([0, 0, 0.1, 0.3]), random.choice([0, 0.1])
         )
         ids = [*sorted(self.quorum.voters), *self.observers]
         self.members = {member_id: Member(self, member_id) for member_id in ids}
@@ -52,6 +52,7 @@ class Cluster:
             member.depth = random.choice([1, 1, 3])
         self.chronicle = Chronicle(self.quorum, [self.members[one] for one in sorted(self.quorum.voters)])
         self._troubled = True
+        self._working = True
         self._payloads = 0
 
     @property
@@ -97,12 +98,18 @@ class Cluster:
         bound = 3 * self.timing.join + 20 * self.timing.silence + 5 * self.timing.revote_max
         deadline = self.now + bound
         before = max(member.peer.history.logged for member in self.members.values())
-        while not self._all_agree(before):
+        self._wait(lambda: self._all_agree(before), deadline)
+        self._announce("nothing is proposed any more")
+        self._working = False
+        self._wait(self._all_is_done, self.now + 10 * self.timing.ping + 10)
+        self.chronicle.disk_changed()
+
+    def _wait(self, condition: Callable[[], bool], deadline: float) -> None:
+        while not condition():
             if self.now > deadline:
                 self._announce(self._state())
-                demand(False, "no progress for %d ticks after everything was healed", bound)
+                demand(False, "%.0f ticks after the last fault there is no progress", self.now - TROUBLE_TICKS)
             self.timeline.run(2)
-        self.chronicle.disk_changed()
 
     def _all_agree(self, before: int) -> bool:
         """Everybody serves one leader and has applied something that was proposed after the healing."""
@@ -115,6 +122,11 @@ class Cluster:
             and applied[-1].last_zxid > before
         )
 
+    def _all_is_done(self) -> bool:
+        """Everything that was proposed is committed, everywhere."""
+        last = max(member.peer.history.logged for member in self.members.values())
+        return all(member.peer.committed == last for member in self.members.values())
+
     def _state(self) -> str:
         states = [f"{one.id}: leader {one.peer.leader}, {one.applied}" for one in self.members.values()]
         return "; ".join(states)
@@ -126,7 +138,7 @@ class Cluster:
         self.timeline.after(self.random.expovariate(1 / pause), partial(self._again, pause, action))
 
     def _again(self, pause: float, action: Callable[[], None]) -> None:
-        if self._troubled or action == self._work:
+        if self._troubled or (self._working and action == self._work):
             action()
             self._plan(pause, action)
 
@@ -163,7 +175,7 @@ class Cluster:
         """Leaders are where it hurts."""
         running = [member for member in self.members.values() if member.up]
         leaders = [member for member in running if member.peer.leading]
-        if leaders and self.random.random() < 0.4:
+        if leaders and self.random.random() < 0.6:
             return self.random.choice(leaders)
         return self.random.choice(list(self.members.values()))
 

@@ -67,7 +67,9 @@ class Network:
         self._slow.clear()
         for ends in self.links:
             for end in ends:
-                self._expect(end)
+                end.last_arrival = self._timeline.now
+                for _ in end.incoming:
+                    self._expect(end)
 
     def reaches(self, sender: int, receiver: int) -> bool:
         return (sender, receiver) not in self._blocked

@@ -40,6 +40,15 @@ from coord.server.ensemble import (
 )
 from coord.server.server import Server
 
+__all__ = [
+    "EmbeddedServer",
+    "LocalEnsemble",
+    "LocalServer",
+    "Status",
+    "embedded_server",
+    "local_ensemble",
+]
+
 ENSEMBLE_START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 

@@ -12,7 +12,7 @@ import os
 import trio
 
 import coord
-from demos._picture import DECREE, REFUSED
+from demos._picture import DECREE, PULSE, REFUSED
 from recipes import (
     BrokerInfo,
     BrokerRegistry,
@@ -25,6 +25,7 @@ from recipes import (
 TOPIC = "orders"
 PARTITIONS = 6
 REPLICATION = 3
+PULSE_SECONDS = 0.2
 
 
 class BrokerProcess:
@@ -47,8 +48,21 @@ class BrokerProcess:
             self._topics = Topics(self._zk)
             self._registry = BrokerRegistry(self._zk)
             info = BrokerInfo(self._id, [("PLAINTEXT", "127.0.0.1", 9092 + self._id)])
-            async with self._registry.register(info):
-                await self._registry.run_controller(self._id, self._control)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pulse)
+                async with self._registry.register(info):
+                    await self._registry.run_controller(self._id, self._control)
+
+    async def _pulse(self) -> None:
+        """Write something all the time: whoever watches sees whether this broker's writes go on."""
+        path = f"{PULSE}/{self._id}"
+        while True:
+            try:
+                await self._zk.ensure_path(path)
+                await self._zk.set(path, b"")
+            except (coord.ConnectionLost, coord.SessionExpired):
+                pass  # the next one will do
+            await trio.sleep(PULSE_SECONDS)
 
     async def _control(self, term: Term) -> None:
         """Elected: lead the cluster until the term ends."""

@@ -1,24 +1,26 @@
-"""What the znodes say: the demo's own picture of the cluster, kept by watches and nothing else.
+"""What the znodes say: the demo's own picture of the cluster, kept by watches; and what its servers say.
 
-Owns what was observed and when. It believes no process: every entry is read from the server by a client of
-its own.
+Owns what was observed and when. It believes no broker: every entry is read by a client of its own. The
+servers are asked for their modes, each by itself.
 
 Synopsis::
 
-    picture = Picture(zk)
-    nursery.start_soon(picture.follow_brokers)
+    picture = Picture(zk, ensemble.servers)
+    nursery.start_soon(picture.follow)
     await picture.until(lambda p: p.controller == 2, seconds=10)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 import trio
 from trio_util import AsyncValue
 
 import coord
+from coord.testing import LocalServer, Status
 from recipes import Broker, BrokerRegistry, PartitionState, TopicPartition, Topics
 from recipes.kafka import CONTROLLER, CONTROLLER_EPOCH, TOPICS, decode_controller, decode_epoch
 
@@ -26,6 +28,17 @@ DECREE = "/demo/decree"
 """Each controller writes its id and epoch here; a stale one tries to overwrite its successor's."""
 REFUSED = "/demo/refused"
 """Below it, a broker whose late write was refused says so."""
+PULSE = "/demo/pulse"
+"""Below it, each broker writes to a znode of its own, all the time."""
+
+ASK_SECONDS: Final = 0.1
+PULSES_KEPT: Final = 1000
+MODES: Final = {
+    "leader": "leads",
+    "follower": "follows",
+    "waiting": "waits for a leader",
+    "silent": "is gone",
+}
 
 
 class Happening(NamedTuple):
@@ -36,8 +49,9 @@ class Happening(NamedTuple):
 class Picture:
     """The cluster as seen through `zk`; times are seconds since the picture was begun."""
 
-    def __init__(self, zk: coord.Client) -> None:
+    def __init__(self, zk: coord.Client, servers: Sequence[LocalServer]) -> None:
         self._zk = zk
+        self._servers = servers
         self._registry = BrokerRegistry(zk)
         self._topics = Topics(zk)
         self._began = trio.current_time()
@@ -52,6 +66,9 @@ class Picture:
         self.decrees: list[tuple[int, int]] = []
         """(broker, epoch) of every decree seen, in order"""
         self.refused: dict[int, str] = {}
+        self.servers: dict[int, Status] = {}
+        self.pulses: deque[tuple[float, int]] = deque(maxlen=PULSES_KEPT)
+        """(when, broker) of the brokers' latest writes, in order"""
         self.feed: list[Happening] = []
 
     @property
@@ -61,6 +78,33 @@ class Picture:
     @property
     def ids(self) -> frozenset[int]:
         return frozenset(self.brokers)
+
+    @property
+    def registrations(self) -> dict[int, int]:
+        """The epoch of each registered broker: the zxid that created its znode."""
+        return {broker: seen.epoch for broker, seen in self.brokers.items()}
+
+    @property
+    def leading_server(self) -> int | None:
+        return next((server for server, seen in self.servers.items() if seen.mode == "leader"), None)
+
+    def settled_without(self, server: int) -> bool:
+        """One of the other servers leads, the rest follow it."""
+        modes = sorted(seen.mode for one, seen in self.servers.items() if one != server)
+        return modes == ["follower"] * (len(modes) - 1) + ["leader"]
+
+    def writing_since(self, moment: float) -> frozenset[int]:
+        """The brokers that have written later than that."""
+        return frozenset(broker for when, broker in self.pulses if when > moment)
+
+    def longest_pause(self, moment: float) -> float:
+        """The longest time between two writes of any one broker, the second of them later than `moment`."""
+        longest, latest = 0.0, dict[int, float]()
+        for when, broker in self.pulses:
+            if when > moment:
+                longest = max(longest, when - latest.get(broker, when))
+            latest[broker] = when
+        return longest
 
     def note(self, text: str) -> None:
         """Add a line to the feed."""
@@ -101,12 +145,34 @@ class Picture:
     async def follow(self) -> None:
         """Keep the picture up to date until cancelled."""
         async with trio.open_nursery() as nursery:
+            for server in self._servers:
+                nursery.start_soon(self._follow_server, server)
+            nursery.start_soon(self._follow_pulses)
             nursery.start_soon(self._follow_brokers)
             nursery.start_soon(self._follow_controller)
             nursery.start_soon(self._follow_epoch)
             nursery.start_soon(self._follow_topics)
             nursery.start_soon(self._follow_decrees)
             nursery.start_soon(self._follow_refusals)
+
+    async def _follow_server(self, server: LocalServer) -> None:
+        while True:
+            status, old = await server.status(), self.servers.get(server.id)
+            self.servers[server.id] = status
+            if old is None or old.mode != status.mode:
+                zxid = f", zxid {status.zxid:#x}" if status.zxid else ""
+                self.note(f"server {server.id} {MODES.get(status.mode, status.mode)}{zxid}")
+            elif old != status:
+                self._changes.value += 1
+            await trio.sleep(ASK_SECONDS)
+
+    async def _follow_pulses(self) -> None:
+        await self._zk.ensure_path(PULSE)
+        async with self._zk.add_watch(PULSE, recursive=True) as events:
+            async for event in events:
+                if isinstance(event, coord.WatchEvent) and event.path != PULSE:
+                    self.pulses.append((self.now, int(event.path.rpartition("/")[2])))
+                    self._changes.value += 1
 
     async def _follow_brokers(self) -> None:
         async with self._registry.watch() as views:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,16 +16,19 @@ import trio
 from demos._picture import Picture
 
 if TYPE_CHECKING:
-    from rich.box import Box
     from rich.console import RenderableType
+    from rich.table import Table
 
 FRAME_SECONDS: Final = 0.1
-OTHER_LINES: Final = 22
-"""of the live view: what is left of the terminal is the feed's"""
 COLUMNS_MIN: Final = 80
-LINES_MIN: Final = OTHER_LINES + 2
-WIDE_COLUMNS: Final = 116
-"""The picture's size: the least that can be read, and what all columns of its tables need."""
+LINES_MIN: Final = 24
+"""The least that can be read."""
+ROOMY_COLUMNS: Final = 116
+ROOMY_LINES: Final = 32
+"""What all columns of the tables need, and their lines."""
+OTHER_LINES: Final = 21
+OTHER_LINES_ROOMY: Final = 24
+"""of the live view: what is left of the terminal is the feed's"""
 
 
 class StepLike(Protocol):
@@ -62,7 +65,7 @@ class PlainView:
         self._picture = picture
         self._steps = steps
         self._printed = 0
-        print(f"server: {server}", flush=True)
+        print(f"servers: {server}", flush=True)
 
     async def run(self) -> None:
         while True:
@@ -118,43 +121,76 @@ class LiveView:
         self._console.print(table)
 
     def _render(self) -> RenderableType:
-        from rich.columns import Columns
         from rich.console import Group
 
-        return Group(
-            f"[bold]a cluster of brokers on coord[/]  [dim]{self._server}  {self._picture.now:5.1f} s[/]",
-            Columns([self._brokers(), self._partitions()], padding=(0, 3)),
-            self._progress(),
-            self._news(),
-        )
+        if self._roomy:
+            parts = (
+                self._beside(self._brokers(), self._partitions()),
+                self._beside(self._progress(), self._ensemble()),
+            )
+        else:
+            left = Group(self._ensemble(), "", self._brokers())
+            parts = (self._beside(left, self._partitions()), self._progress())
+        heading = f"[bold]brokers on coord[/]  [dim]{self._server}  {self._picture.now:5.1f} s[/]"
+        return Group(heading, *parts, self._news())
 
-    def _brokers(self) -> RenderableType:
+    def _beside(self, left: RenderableType, right: RenderableType) -> RenderableType:
         from rich.table import Table
 
-        picture = self._picture
-        table = Table(title="/brokers/ids", title_justify="left", box=self._box())
-        headings = ("broker", "state", "leads", "", *self._if_wide("epoch"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row(left, right)
+        return grid
+
+    @property
+    def _roomy(self) -> bool:
+        return self._console.width >= ROOMY_COLUMNS and self._console.height >= ROOMY_LINES
+
+    def _table(self, title: str, *headings: str, right: Container[str] = ()) -> Table:
+        from rich import box
+        from rich.table import Table
+
+        if self._roomy:
+            table = Table(title=title, title_justify="left", box=box.HEAVY_HEAD)
+        else:
+            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for heading in headings:
-            table.add_column(heading, justify="left" if heading in ("state", "") else "right")
+            table.add_column(heading, justify="right" if heading in right else "left")
+        return table
+
+    def _ensemble(self) -> RenderableType:
+        table = self._table("the ensemble", "server", "mode", "zxid", right=("server", "zxid"))
+        for server, status in sorted(self._picture.servers.items()):
+            if status.mode == "silent":
+                table.add_row(f"[dim]{server}[/]", "[red]gone[/]", "")
+            else:
+                colour = {"leader": "yellow", "follower": "green"}.get(status.mode, "red")
+                zxid = f"{status.zxid:#x}" if status.zxid else ""
+                table.add_row(str(server), f"[{colour}]{status.mode}[/]", zxid)
+        return table
+
+    def _brokers(self) -> RenderableType:
+        picture = self._picture
+        more = self._if_roomy("epoch")
+        table = self._table(
+            "/brokers/ids", "broker", "state", "leads", "", *more, right=("broker", "leads", "epoch")
+        )
         for broker in sorted(picture.seen):
             there = picture.brokers.get(broker)
-            office = "[yellow]controller[/]" if broker == picture.controller else ""
+            office = (
+                f"[yellow]controller[/] {picture.controller_epoch}" if broker == picture.controller else ""
+            )
             if there is None:
                 table.add_row(f"[dim]{broker}[/]", "[red]gone[/]", "", office)
             else:
                 led = str(len(picture.led_by(broker)))
-                epoch = self._if_wide(f"{there.epoch:#x}")
+                epoch = self._if_roomy(f"{there.epoch:#x}")
                 table.add_row(str(broker), "[green]registered[/]", led, office, *epoch)
-        table.caption = f"controller epoch {picture.controller_epoch}"
         return table
 
     def _partitions(self) -> RenderableType:
-        from rich.table import Table
-
         picture = self._picture
-        table = Table(title="/brokers/topics", title_justify="left", box=self._box())
-        for heading in ("partition", "leader", "in sync", *self._if_wide("epoch", "assigned to")):
-            table.add_column(heading)
+        more = self._if_roomy("epoch", "assigned to")
+        table = self._table("/brokers/topics", "partition", "leader", "in sync", *more)
         for which, replicas in picture.assignments.items():
             state = picture.partitions.get(which)
             if state is None:
@@ -162,18 +198,13 @@ class LiveView:
             preferred = state.leader == replicas[0]
             leader = f"[{'green' if preferred else 'yellow'}]{state.leader}[/]"
             isr = " ".join(str(one) if one in state.isr else f"[dim strike]{one}[/]" for one in replicas)
-            more = self._if_wide(str(state.leader_epoch), " ".join(map(str, replicas)))
-            table.add_row(str(which), leader, isr, *more)
+            assigned = self._if_roomy(str(state.leader_epoch), " ".join(map(str, replicas)))
+            table.add_row(str(which), leader, isr, *assigned)
         return table
 
-    def _if_wide(self, *cells: str) -> tuple[str, ...]:
+    def _if_roomy(self, *cells: str) -> tuple[str, ...]:
         """More cells, if there is room for their columns."""
-        return cells if self._console.width >= WIDE_COLUMNS else ()
-
-    def _box(self) -> Box:
-        from rich import box
-
-        return box.HEAVY_HEAD if self._console.width >= WIDE_COLUMNS else box.SIMPLE_HEAD
+        return cells if self._roomy else ()
 
     def _progress(self) -> RenderableType:
         from rich.text import Text
@@ -193,12 +224,15 @@ class LiveView:
         from rich.panel import Panel
         from rich.text import Text
 
-        room = max(1, self._console.height - OTHER_LINES)
+        other = OTHER_LINES_ROOMY if self._roomy else OTHER_LINES
+        room = max(1, self._console.height - other)
         lines = [f"{at:6.2f}  {text}" for at, text in self._picture.feed[-room:]]
         lines += [""] * (room - len(lines))
-        return Panel(
-            Text("\n".join(lines), no_wrap=True), title="seen", title_align="left", border_style="dim"
-        )
+        text = Text("\n".join(lines), no_wrap=True, overflow="crop")
+        if not self._roomy:
+            text.stylize("dim")
+            return text
+        return Panel(text, title="seen", title_align="left", border_style="dim")
 
 
 def _mark(step: StepLike) -> str:

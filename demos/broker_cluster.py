@@ -1,8 +1,8 @@
 """A cluster of brokers that loses brokers, and its controller, and goes on: Kafka's protocol on coord.
 
-Owns the story and its stage: a coord server in this process, and brokers as real processes that are killed,
-stopped and woken. Each step is proven by the demo's own watches of the znodes, each has a deadline, and the
-exit status is 0 only if every one was observed.
+Owns the story and its stage: an ensemble of three servers, and brokers, all of them real processes that are
+killed, stopped and woken. Each step is proven by the demo's own watches of the znodes, and by what the
+servers say of themselves; each has a deadline, and the exit status is 0 only if every one was observed.
 
 Synopsis::
 
@@ -10,9 +10,10 @@ Synopsis::
     coord demo --serve                       # keeps running, to be explored with kazoo or `coord`
 
 Four brokers register as ephemeral znodes and elect a controller, which spreads a topic's partitions over
-them. Then one broker is killed, another hangs beyond its session and comes back, the controller hangs and,
-woken, finds its writes refused, the next controller is killed; and in the end all are back and lead what they
-are meant to lead.
+them. Then the leading server is killed, which no broker loses its session by; one broker is killed, another
+hangs beyond its session and comes back, the controller hangs and, woken, finds its writes refused, the next
+controller is killed; and in the end all are back, the server follows, and the brokers lead what they are
+meant to lead.
 """
 
 from __future__ import annotations
@@ -30,15 +31,19 @@ from typing import Final
 import trio
 
 import coord
-from coord.testing import embedded_server
+from coord.testing import LocalEnsemble, local_ensemble
 from demos._broker import BrokerProcess
 from demos._picture import Picture
 from demos._view import can_show_live, make_view
 
+SERVERS: Final = 3
+TICK_SECONDS: Final = 0.5
 BROKERS: Final = 4
 SESSION_SECONDS: Final = 2.0
+HOLD_SECONDS: Final = 4.0
+"""A session that is not kept alive is over by then, with the servers' own grace."""
 INTERRUPTED: Final = 130
-PAUSE_SECONDS: Final = 1.2
+PAUSE_SECONDS: Final = 0.6
 STEP_SECONDS: Final = 15.0
 """The deadline of each step; most of it is the time a session lasts."""
 
@@ -113,8 +118,11 @@ class Cluster:
 class Story:
     """The steps, in order. `steps` says how far it has come."""
 
-    def __init__(self, cluster: Cluster, picture: Picture, size: int, pause: float = 0.0) -> None:
+    def __init__(
+        self, ensemble: LocalEnsemble, cluster: Cluster, picture: Picture, size: int, pause: float = 0.0
+    ) -> None:
         """`pause` is in seconds, after each step: for an audience that reads along."""
+        self._servers = {server.id: server for server in ensemble.servers}
         self._cluster = cluster
         self._picture = picture
         self._all = frozenset(range(1, size + 1))
@@ -122,13 +130,15 @@ class Story:
         self.steps: list[Step] = []
         self._tell: list[tuple[str, Callable[[], Awaitable[str]]]] = [
             ("the brokers register, elect a controller, partitions get leaders", self._begin),
+            ("the leading server is killed: no broker loses its session", self._kill_server),
             ("a broker is killed: its znode goes, others lead its partitions", self._kill_broker),
             ("a broker hangs: its session expires, others lead its partitions", self._hang_broker),
             ("it wakes: registers with a new epoch, leads its partitions again", self._wake_broker),
             ("the controller hangs: another takes over, in the next epoch", self._hang_controller),
             ("it wakes: its late write is refused by the server", self._wake_controller),
             ("the controller is killed: another takes over, in the next epoch", self._kill_controller),
-            ("all return: preferred leaders lead again, all replicas in sync", self._return_all),
+            ("the killed server returns: it catches up, and follows", self._return_server),
+            ("all brokers return: preferred leaders lead, all replicas in sync", self._return_all),
         ]
         self.steps = [Step(title) for title, _ in self._tell]
 
@@ -169,6 +179,49 @@ class Story:
         controller, epoch = self._reigning()
         led = len(self._picture.partitions)
         return f"brokers {_list(self._all)}; controller {controller} in epoch {epoch}; {led} partitions led"
+
+    async def _kill_server(self) -> str:
+        picture, leader = self._picture, self._picture.leading_server
+        assert leader is not None
+        self._killed_server = leader
+        before, reign = picture.registrations, self._reigning()
+        await self._servers[leader].kill()
+        killed = picture.now
+        await self._until(lambda p: p.settled_without(leader) or self._disturbed(before, reign))
+        took = picture.now - killed
+        await self._until(lambda p: p.now > killed + HOLD_SECONDS or self._disturbed(before, reign))
+        now = picture.now
+        await self._until(lambda p: p.writing_since(now) == self._all or self._disturbed(before, reign))
+        if self._disturbed(before, reign):
+            raise NotObserved("a broker, or the controller, has lost its place")
+        pause = picture.longest_pause(killed)
+        return (
+            f"server {picture.leading_server} leads {took:.2f} s after server {leader} was killed; "
+            "same broker epochs, same controller; "
+            f"no broker's writes paused for over {pause:.2f} s"
+        )
+
+    def _disturbed(self, registrations: dict[int, int], reign: tuple[int, int]) -> bool:
+        picture = self._picture
+        return (
+            picture.registrations != registrations or (picture.controller, picture.controller_epoch) != reign
+        )
+
+    async def _return_server(self) -> str:
+        server, picture = self._killed_server, self._picture
+        written = max(seen.zxid for seen in picture.servers.values())
+        await self._servers[server].start()
+        await self._until(
+            lambda p: (
+                p.settled_without(0)
+                and p.servers[server].mode == "follower"
+                and p.servers[server].zxid >= written
+            )
+        )
+        return (
+            f"server {server} follows server {picture.leading_server} and has applied "
+            f"what was written without it, up to zxid {written:#x}"
+        )
 
     async def _kill_broker(self) -> str:
         self._killed = self._follower()
@@ -246,7 +299,7 @@ class Story:
         for broker in (self._killed, self._killed_controller):
             await self._cluster.start(broker)
         await self._until(lambda p: p.ids == self._all and p.as_assigned())
-        return f"brokers {_list(self._all)}, {len(self._picture.partitions)} partitions as they were assigned"
+        return f"brokers {_list(self._all)}; {len(self._picture.partitions)} partitions as they were assigned"
 
 
 @dataclass(frozen=True)
@@ -259,14 +312,14 @@ class Options:
 async def play(options: Options) -> int:
     """The whole demo; returns the exit status."""
     async with (
-        embedded_server(tick_time=0.2, port=options.port) as server,
-        Cluster(server.connect_string, BROKERS) as cluster,
-        coord.connect(server.connect_string, timeout=30) as zk,
+        local_ensemble(SERVERS, tick_time=TICK_SECONDS, port=options.port) as ensemble,
+        Cluster(ensemble.connect_string, BROKERS) as cluster,
+        coord.connect(ensemble.connect_string, timeout=10) as zk,
     ):
-        picture = Picture(zk)
+        picture = Picture(zk, ensemble.servers)
         live = not options.plain and can_show_live()
-        story = Story(cluster, picture, BROKERS, PAUSE_SECONDS if live else 0.0)
-        view = make_view(picture, story.steps, server.connect_string, live=live)
+        story = Story(ensemble, cluster, picture, BROKERS, PAUSE_SECONDS if live else 0.0)
+        view = make_view(picture, story.steps, ensemble.connect_string, live=live)
         status = INTERRUPTED
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
@@ -275,7 +328,7 @@ async def play(options: Options) -> int:
             await story.run()
             status = 0 if story.done else 1
             if options.serve and story.done:
-                picture.note(f"serving at {server.connect_string} until Ctrl-C")
+                picture.note(f"serving at {ensemble.connect_string} until Ctrl-C")
                 await trio.sleep_forever()
             nursery.cancel_scope.cancel()
         view.close()
@@ -301,7 +354,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--serve", action="store_true", help="keep running afterwards, to be explored")
     parser.add_argument("--plain", action="store_true", help="plain lines, as when the output is no terminal")
-    parser.add_argument("--port", type=int, default=0, help="the server's port (default: a free one)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=0,
+        help="the first server's port; the others' are the next (default: free ones)",
+    )
     options = parser.parse_args(arguments)
     try:
         return trio.run(play, Options(options.serve, options.plain, options.port))

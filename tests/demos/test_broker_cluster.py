@@ -6,30 +6,51 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import termios
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-STEPS = 8
+STEPS = 10
+SECONDS_MAX = 40
+ADDRESSES = r"127\.0\.0\.1:\d+(?:,127\.0\.0\.1:\d+){2}"
 
 
-def brokers_of(server: str) -> list[int]:
-    """The processes that run a broker of the demo at `server`."""
-    found = []
+def processes() -> Iterator[tuple[int, list[str]]]:
+    """Each process there is, and its command line."""
     for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if "broker" in words and server in words:
-            found.append(int(entry.name))
-    return found
+        with suppress(OSError, ValueError):
+            yield int(entry.name), (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+
+
+def brokers_of(servers: str) -> list[int]:
+    """The processes that run a broker of the demo at `servers`."""
+    return [pid for pid, words in processes() if "broker" in words and servers in words]
+
+
+def folder_of(servers: str) -> Path:
+    """Where the demo keeps its servers' files, found by a server that is running."""
+    for _, words in processes():
+        if "serve" in words and words[-2].endswith("zoo.cfg"):
+            config = Path(words[-2])
+            with suppress(OSError):
+                if f"clientPort={servers.rpartition(':')[2]}\n" in config.read_text():
+                    return config.parent.parent
+    raise AssertionError(f"no server of {servers}")
+
+
+def servers_in(folder: Path) -> list[int]:
+    """The processes that run a server of the demo, whether its files are there or not."""
+    return [pid for pid, words in processes() if any(word.startswith(f"{folder}/") for word in words)]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -43,14 +64,18 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def server_of(line: str) -> str:
-    match = re.fullmatch(r"server: (127\.0\.0\.1:\d+)\n", line)
+def servers_of(line: str) -> str:
+    match = re.fullmatch(rf"servers: ({ADDRESSES})\n", line)
     assert match is not None, line
     return match[1]
 
 
 def test_every_step_is_observed() -> None:
     process = start()
+    began = time.monotonic()
+    assert process.stdout is not None
+    servers = servers_of(process.stdout.readline())
+    folder = folder_of(servers)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, output + errors
     assert errors == ""
@@ -58,24 +83,33 @@ def test_every_step_is_observed() -> None:
     assert sum(line.startswith("✓") for line in lines) == STEPS
     assert "late write was refused" in output
     assert re.search(r"controller \d in epoch 3 after \d in epoch 2", output)
-    assert brokers_of(server_of(lines[0] + "\n")) == []
+    assert re.search(r"server (\d) is gone\n.*server \d leads, zxid 0x2", output, re.DOTALL)
+    assert "same broker epochs, same controller" in output
+    assert time.monotonic() - began < SECONDS_MAX
+    assert brokers_of(servers) + servers_in(folder) == []
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
-def test_however_it_ends_its_brokers_end_with_it(how: signal.Signals) -> None:
+def test_however_it_ends_its_processes_end_with_it(how: signal.Signals) -> None:
     process = start("--serve")
     assert process.stdout is not None
-    server = server_of(process.stdout.readline())
+    addresses = servers_of(process.stdout.readline())
     for line in process.stdout:
         if "is the controller" in line:
             break
-    stop(brokers_of(server)[0])  # one cannot even notice
+    folder = folder_of(addresses)
+    assert len(servers_in(folder)) == 3
+    children = brokers_of(addresses) + servers_in(folder)
+    stop(brokers_of(addresses)[0])  # one cannot even notice
     process.send_signal(how)
     process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 130)
-    for broker in brokers_of(server):  # without us they notice that their input has ended
-        wait_for_end(broker)
-    assert brokers_of(server) == []
+    for child in children:  # without us they notice that their input has ended
+        wait_for_end(child)
+    assert brokers_of(addresses) + servers_in(folder) == []
+    if how is signal.SIGKILL:
+        shutil.rmtree(folder)  # nobody is left to do it
 
 
 def test_the_live_view_gives_the_terminal_back() -> None:
@@ -91,15 +125,16 @@ def test_the_live_view_gives_the_terminal_back() -> None:
     os.close(theirs)
     shown = until(ours, "registered")
     assert OTHER_SCREEN in shown
-    server = re.search(r"127\.0\.0\.1:\d+", re.sub(r"\x1b\[[\d;]*m", "", shown))
+    server = re.search(ADDRESSES, re.sub(r"\x1b\[[\d;]*m", "", shown))
+    assert server is not None
+    folder = folder_of(server[0])
     process.send_signal(signal.SIGINT)
     after = until(ours, None)
     assert process.wait(60) == 130
     assert FIRST_SCREEN in after
     assert after.rindex(CURSOR_SHOWN) > after.rfind(CURSOR_HIDDEN)
     assert "proven by watching the znodes" in after[after.index(FIRST_SCREEN) :]
-    assert server is not None
-    assert brokers_of(server[0]) == []
+    assert brokers_of(server[0]) + servers_in(folder) == []
 
 
 OTHER_SCREEN, FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"

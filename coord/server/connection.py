@@ -128,7 +128,8 @@ class Connection:
     def congested(self) -> bool:
         """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
         # While a session is opened, or others have their turn, requests shall not pile up.
-        return self.stalled or self._blocked or self.phase is Phase.OPENING
+        opening = self.phase is Phase.OPENING
+        return self.stalled or self._blocked or opening or self.replica.lobby.hears_no_more
 
     @property
     def _blocked(self) -> bool:
@@ -179,6 +180,8 @@ class Connection:
     def receive(self, data: bytes) -> None:
         """Bytes from the client, in any portions. Never raises for what a client sends."""
         self._frames.receive(data)
+        if self.replica.lobby.hears_no_more:
+            return
         try:
             if self.phase is Phase.GREETING:
                 self._greet()

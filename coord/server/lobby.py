@@ -34,6 +34,8 @@ class Lobby:
         self._replica = replica
         self._config = replica.config
         self.connections: dict[Connection, None] = {}
+        self.hears_no_more = False
+        """this member is about to go: it reads no more requests, and admits nobody"""
         self._connections_of: Counter[str] = Counter()
         self._session_connection: dict[int, Connection] = {}
         self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
@@ -48,6 +50,8 @@ class Lobby:
 
     def admit(self, host: str, port: int) -> Connection | None:
         """A client has connected; None if its host has too many connections (`maxClientCnxns`)."""
+        if self.hears_no_more:
+            return None
         limit = self._config.max_client_cnxns
         if limit and self._connections_of[host] >= limit:
             log.warning("too many connections from one host", extra=fields(host=host, maxClientCnxns=limit))

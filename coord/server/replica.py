@@ -113,6 +113,11 @@ class Replica:
         return self._joined is self.peer.role and self.peer.in_touch
 
     @property
+    def is_idle(self) -> bool:
+        """Does no client of this member wait for the log?"""
+        return not len(self._pending)
+
+    @property
     def has_joined(self) -> bool:
         """Has this member caught up with whom the peer follows now (or leads itself)?"""
         return self._joined is self.peer.role
@@ -222,7 +227,7 @@ class Replica:
     def propose(self) -> None:
         """Makes one batch of what was submitted, and proposes it."""
         role = self.peer.role
-        if not self._submitted or not isinstance(role, Leading) or not role.established:
+        if not self.may_propose or not isinstance(role, Leading):
             return
         if role.room <= BATCH_REQUESTS_MAX:
             self.peer.step_down()

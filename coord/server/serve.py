@@ -64,12 +64,14 @@ async def serve(config: Config, until_input_ends: bool = False) -> None:
     """A server until SIGTERM or SIGINT (or standard input) ends it; what it cannot survive is raised."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Server(config).run)
+            server = Server(config)
+            nursery.start_soon(server.run)
             if until_input_ends:
                 nursery.start_soon(_end_with_input, nursery.cancel_scope)
             async for number in signals:
                 log.info("ending on %s", signal.Signals(number).name)
                 break
+            await server.retire()
             nursery.cancel_scope.cancel()
 
 

@@ -38,6 +38,8 @@ from coord.zab.peer import Peer
 
 log = logging.getLogger("coord.server")
 
+RETIRE_SECONDS = 3.0
+
 
 class Server:
     """One server, alone or a member. `run` serves until cancelled; a failed disk ends it: `StorageFailed`."""
@@ -50,6 +52,8 @@ class Server:
         """where clients connect; set once it serves"""
         self._network: PeerNetwork | None = None
         self._serves = trio.Event()
+        self._recovered = False
+        self._settled = trio.lowlevel.ParkingLot()
         self._stalled = trio.Event()
         self._snapshots, self._due = trio.open_memory_channel[tuple[int, int]](math.inf)
 
@@ -72,6 +76,7 @@ class Server:
             secret=secrets.token_bytes(32),
             boot=secrets.randbits(23),
         )
+        self._recovered = True
         self.replica.answer_word = partial(answer, view=Inspection(self.replica))
         with listen(
             config.client_port_address, config.client_port, config.client_port_listen_backlog
@@ -97,6 +102,24 @@ class Server:
                     )
                 log.info("listening", extra=fields(address=f"{config.client_port_address}:{self.port}"))
                 task_status.started(self)
+
+    async def retire(self) -> None:
+        """What comes before an orderly end of a member: let another lead, answer what clients have asked.
+
+        Bounded by `RETIRE_SECONDS`, whatever the others do. The caller cancels `run` afterwards.
+        """
+        if not self._recovered:
+            return
+        replica = self.replica
+        with trio.move_on_after(RETIRE_SECONDS):
+            replica.lobby.hears_no_more = True
+            if self.config.is_ensemble:
+                replica.peer.leave()
+                self.settle()
+                while replica.peer.leader == replica.peer.my_id:
+                    await self._settled.park()
+            while not replica.is_idle:
+                await self._settled.park()
 
     async def _serve_clients(self, listener: socket.socket) -> None:
         if self._use_selector:
@@ -136,8 +159,10 @@ class Server:
             replica.exchange()
             self._network.update()
             self._fetch(replica.peer)
+        self._settled.unpark_all()
         if replica.serving and not self._serves.is_set():
             self._serves.set()
+            log.info("serving clients", extra=fields(port=self.port))
         if replica.stalled:
             self._stalled.set()
         while replica.digests:

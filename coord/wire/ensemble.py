@@ -5,8 +5,8 @@ by the leader; every follower gets, and every disk writes, those very bytes.
 
 A batch is stored as columns, which costs a tenth of a list of entries to encode:
 ``[first zxid, time in ms, heads, who, identities, bodies]`` where `heads` is 20 bytes an entry (session id,
-request number, opcode, big-endian), `identities` a table of distinct caller identities and `who` an index into it per
-entry (empty when all entries have identity 0). The zxid of entry i is the first zxid + i.
+request number, opcode, big-endian), `identities` a table of distinct caller identities and `who` an index
+into it per entry (empty when all entries have identity 0). The zxid of entry i is the first zxid + i.
 
 Must not know what a request means; `state.machine` does.
 """

@@ -34,6 +34,7 @@ from coord.wire.members import (
     AckNewLeader,
     Append,
     Commit,
+    HandOver,
     Hello,
     Install,
     LinkMessage,
@@ -138,6 +139,7 @@ _FORMS: Final = (
     Form(13, Ping, (("number", _number),)),
     Form(14, Pong, (("number", _number),)),
     Form(15, Payload, (("data", _data),)),
+    Form(16, HandOver, (("leader", _number),)),
 )
 _BY_TYPE: Final = {form.make: form for form in _FORMS}
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
@@ -145,7 +147,7 @@ _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 VOTES: Final[frozenset[type]] = frozenset({Vote})
 FROM_FOLLOWERS: Final[frozenset[type]] = frozenset({Hello, AckEpoch, AckNewLeader, Ack, Pong, Payload})
 FROM_LEADERS: Final[frozenset[type]] = frozenset(
-    {NewEpoch, Truncate, Chunk, Install, Append, NewLeader, Commit, Ping, Payload}
+    {NewEpoch, Truncate, Chunk, Install, Append, NewLeader, Commit, Ping, HandOver, Payload}
 )
 
 

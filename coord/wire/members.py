@@ -20,6 +20,7 @@ On a link (peerPort), which a follower opens to its leader and which keeps order
 `Ack`               F -> L     everything up to here is durable (cumulative)
 `Commit`            L -> F     everything up to here is committed
 `Ping` / `Pong`     both       are you there, and am I still your leader?
+`HandOver`          L -> F     I am leaving, and this one has everything: follow it
 `Payload`           both       something of the replicas above, which agreement does not look at
 ==================  =========  ============================================================
 """
@@ -141,6 +142,13 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """I am leaving; all of you have what I have: follow this one."""
+
+    leader: int
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     data: bytes
 
@@ -158,5 +166,6 @@ LinkMessage = (
     | Commit
     | Ping
     | Pong
+    | HandOver
     | Payload
 )

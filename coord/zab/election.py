@@ -9,6 +9,8 @@ is lost: what is committed is durable at a quorum, and any quorum of votes share
 - A better candidate is adopted, and said so to everybody.
 - The election ends when a quorum supports our candidate and either everybody has voted or nothing better has
   come for a moment.
+- Who has decided, and waits for its leader's epoch, repeats its vote to those that are still looking: they may
+  have missed it, and need it for their quorum.
 - Members that follow or lead answer a vote with theirs. If a quorum follows one leader in one epoch, and that
   leader itself says so, it works, and we join it, whatever our round and merit: an election never disturbs a
   leader that works.
@@ -35,6 +37,7 @@ class Looking:
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         peer.round += 1
+        peer.ballot = None
         self._mine = self._my_vote()
         self._votes: dict[int, Vote] = {}
         self._settled: dict[int, Vote] = {}
@@ -115,6 +118,7 @@ class Looking:
         everybody = len(supporters) == len(peer.quorum.voters)
         if peer.quorum.reached(supporters) and (everybody or self._quiet_ticks >= peer.timing.settle):
             leader = self._mine.leader
+            peer.ballot = self._mine
             peer.become(Leading(peer) if leader == peer.my_id else Following(peer, leader))
 
     def _join_a_working_leader(self) -> None:

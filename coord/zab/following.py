@@ -19,6 +19,7 @@ from coord.wire.members import (
     AckNewLeader,
     Append,
     Commit,
+    HandOver,
     Hello,
     Install,
     LinkMessage,
@@ -31,6 +32,7 @@ from coord.wire.members import (
     Truncate,
     Vote,
 )
+from coord.zab.history import follows
 from coord.zab.links import Link
 
 if TYPE_CHECKING:
@@ -67,9 +69,12 @@ class Following:
             self._look()
 
     def hear(self, sender: int, vote: Vote) -> None:
-        if vote.standing is not Standing.LOOKING or not self.established:
-            return
         peer = self._peer
+        if vote.standing is not Standing.LOOKING:
+            return
+        if not self.established:
+            peer.repeat_ballot(sender, vote)
+            return
         standing = Standing.FOLLOWING if peer.is_voter else Standing.OBSERVING
         peer.say(sender, Vote(peer.round, self.leader, self._epoch, peer.history.durable, standing))
 
@@ -133,6 +138,9 @@ class Following:
         peer, proposal = self._peer, message.proposal
         if proposal.last_zxid <= peer.history.logged:
             return  # it was part of the history already (the paper's second hole)
+        if not follows(peer.history.logged, proposal.first_zxid):
+            self._look()  # something between is missing: to be synchronised anew
+            return
         peer.log(proposal)
         if self._synchronised:
             self._answer(Ack(proposal.last_zxid))
@@ -150,6 +158,9 @@ class Following:
     # -- broadcast ------------------------------------------------------------------------------------
 
     def _on_commit(self, message: Commit) -> None:
+        if message.zxid > self._peer.history.logged:
+            self._look()
+            return
         self._peer.history.commit(message.zxid)
         if self._synchronised and not self.established:
             self.established = True
@@ -158,6 +169,18 @@ class Following:
     def _on_ping(self, message: Ping) -> None:
         assert self.link is not None
         self._peer.say(self.link, Pong(message.number))
+
+    def _on_hand_over(self, message: HandOver) -> None:
+        """A short cut past the election. The one named leads only if a quorum lets it, as ever."""
+        from coord.zab.leading import Leading
+
+        peer = self._peer
+        if not self.established:
+            return
+        if message.leader == peer.my_id:
+            peer.become(Leading(peer))
+        else:
+            peer.become(Following(peer, message.leader))
 
     def _on_payload(self, message: Payload) -> None:
         assert self.link is not None
@@ -175,6 +198,7 @@ _RECEIVE: Final[dict[type, Callable[[Following, Any], None]]] = {
     NewLeader: Following._on_new_leader,
     Commit: Following._on_commit,
     Ping: Following._on_ping,
+    HandOver: Following._on_hand_over,
     Payload: Following._on_payload,
     Hello: Following._ignore,
     AckEpoch: Following._ignore,

@@ -23,6 +23,7 @@ from coord.wire.members import (
     AckNewLeader,
     Append,
     Commit,
+    HandOver,
     Hello,
     Install,
     LinkMessage,
@@ -63,6 +64,8 @@ class Leading:
         self._last_zxid = 0
         self._ticks = 0
         self._pings = 0
+        self.leaving = False
+        """takes no more proposals; hands over as soon as a follower has everything"""
 
     def begin(self) -> None:
         self._choose_epoch()
@@ -84,6 +87,7 @@ class Leading:
 
     def propose(self, proposal: Proposal) -> None:
         assert self.established, "a leader proposes only in an established epoch"
+        assert not self.leaving
         assert proposal.first_zxid == self.next_zxid
         assert proposal.last_zxid - proposal.first_zxid < self.room
         self._last_zxid = proposal.last_zxid
@@ -93,6 +97,28 @@ class Leading:
             if learner.takes_proposals:
                 learner.sent = proposal.last_zxid
                 self._peer.say(link, Append(proposal))
+
+    def leave(self) -> None:
+        """Propose no more, and let the best follower lead once it has everything. (Its members notice as they
+        would notice a crash, only sooner; if none takes over, this member leads until it is gone.)"""
+        self.leaving = True
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        history = self._peer.history
+        if not self.leaving or not self.established or history.committed < history.logged:
+            return
+        heirs = [
+            learner.member
+            for learner in self.learners.values()
+            if learner.phase is Phase.ACTIVE
+            and learner.votes
+            and self._acknowledged.get(learner.member, 0) >= history.logged
+        ]
+        if heirs:
+            for link, learner in self.learners.items():
+                if learner.phase is Phase.ACTIVE:
+                    self._peer.say(link, HandOver(max(heirs)))
 
     def ask_quorum(self) -> int:
         """Begins a round of pings; once `quorum_answered` it, this member was the leader after the call."""
@@ -121,10 +147,14 @@ class Leading:
             peer.step_down()
 
     def hear(self, sender: int, vote: Vote) -> None:
-        if vote.standing is Standing.LOOKING and (self.established or self._epoch_agreed):
-            peer = self._peer
-            mine = Vote(peer.round, peer.my_id, self.epoch, peer.history.durable, Standing.LEADING)
-            peer.say(sender, mine)
+        peer = self._peer
+        if vote.standing is not Standing.LOOKING:
+            return
+        if not (self.established or self._epoch_agreed):
+            peer.repeat_ballot(sender, vote)
+            return
+        mine = Vote(peer.round, peer.my_id, self.epoch, peer.history.durable, Standing.LEADING)
+        peer.say(sender, mine)
 
     def linked(self, link: Link) -> bool:
         for older in [other for other in self.learners if other.member == link.member]:
@@ -269,6 +299,7 @@ class Leading:
         peer.history.commit(min(agreed(peer.quorum, self._acknowledged), peer.history.logged))
         if peer.committed > before:
             self._say_committed()
+        self._hand_over()
 
     def _say_committed(self) -> None:
         for link, learner in self.learners.items():

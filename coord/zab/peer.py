@@ -104,6 +104,8 @@ class Peer:
         self.history = History(last_zxid, ends, base, recent_bytes)
         self.epochs = epochs
         self.round = 0
+        self.ballot: Vote | None = None
+        """the vote with which the last election ended here"""
         self.epoch_heard = 0
         """the newest epoch that this member, when it led, was told of too late to begin a newer one"""
         self._work = Work(ticket=1)
@@ -124,7 +126,7 @@ class Peer:
     @property
     def leading(self) -> bool:
         """May this member propose: does it lead, with its epoch established by a quorum?"""
-        return isinstance(self.role, Leading) and self.role.established
+        return isinstance(self.role, Leading) and self.role.established and not self.role.leaving
 
     @property
     def in_touch(self) -> bool:
@@ -159,6 +161,11 @@ class Peer:
     def step_down(self) -> None:
         """Give up the epoch (its zxids are used up, or the disk has failed) and look for a leader again."""
         self.become(Looking(self))
+
+    def leave(self) -> None:
+        """This member is about to go: if it leads, let another lead first."""
+        if isinstance(self.role, Leading):
+            self.role.leave()
 
     def tick(self) -> None:
         """One unit of `Timing` has passed."""
@@ -249,6 +256,12 @@ class Peer:
     def say(self, to: Addressee, message: LinkMessage | Vote) -> None:
         """Free to go at once."""
         self._outbox.append((to, message))
+
+    def repeat_ballot(self, sender: int, vote: Vote) -> None:
+        """For one that is still looking: the vote that it may have missed. (To one in a later round it says
+        nothing: that would be answered, without end.)"""
+        if self.ballot is not None and vote.round <= self.ballot.round:
+            self.say(sender, self.ballot)
 
     def promise(self, to: Addressee, message: LinkMessage | Vote) -> None:
         """Say it as soon as everything logged and set so far is durable."""

@@ -27,6 +27,7 @@ from coord.wire.members import (
     AckNewLeader,
     Append,
     Commit,
+    HandOver,
     Hello,
     Install,
     NewEpoch,
@@ -62,6 +63,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Commit, LONG),
     st.builds(Ping, LONG),
     st.builds(Pong, LONG),
+    st.builds(HandOver, LONG),
     st.builds(Payload, st.binary(max_size=300)),
 )
 

@@ -9,6 +9,8 @@ from coord.wire.members import (
     AckEpoch,
     AckNewLeader,
     Append,
+    Commit,
+    HandOver,
     Hello,
     Install,
     LinkMessage,
@@ -158,6 +160,24 @@ def test_strangers_are_not_heard() -> None:
     assert peer.round == 1
 
 
+def test_who_missed_the_vote_of_the_new_leader_is_told_again() -> None:
+    """With weights nobody decides without it; and the leader waits for them, looking no more."""
+    table = Table([1, 2, 3], quorum=Hierarchical({1: [1, 2, 3]}, {3: 2}))
+    table.start(1, 3)
+    table.held = lambda sender, to, message: True
+    table.tick(times=1)
+    table.held = lambda sender, to, message: to == 1 and isinstance(message, Vote)
+    table.quiet()
+    table.votes.clear()
+    table.peer(3).hear(1, Vote(1, 3, 0, 0, Standing.LOOKING))
+    for _ in range(4):
+        table.peer(3).tick()
+    assert isinstance(table.peer(3).role, Leading)
+    table.peer(3).take_messages()
+    table.held = lambda sender, to, message: False
+    table.run_until(lambda: table.serves([1, 3]), ticks=20)
+
+
 # -- following ----------------------------------------------------------------------------------------
 
 
@@ -218,8 +238,22 @@ def test_a_history_that_is_not_the_leaders_is_not_acknowledged() -> None:
 def test_a_gap_is_never_logged() -> None:
     peer, link = follower()
     peer.receive(link, NewEpoch(1))
-    with pytest.raises(AssertionError):
-        peer.receive(link, Append(Proposal(zxid(1, 2), zxid(1, 2), b"")))
+    peer.receive(link, Append(Proposal(zxid(1, 2), zxid(1, 2), b"")))
+    assert isinstance(peer.role, Looking)
+    assert peer.history.logged == 0
+
+
+def test_the_leader_hands_over_to_a_follower_that_has_everything() -> None:
+    peer, link = follower()
+    peer.receive(link, NewEpoch(1))
+    persist(peer)
+    peer.receive(link, NewLeader(1, 0))
+    persist(peer)
+    peer.receive(link, HandOver(peer.my_id))
+    assert isinstance(peer.role, Following), "not before it is established"
+    peer.receive(link, Commit(0))
+    peer.receive(link, HandOver(peer.my_id))
+    assert isinstance(peer.role, Leading)
 
 
 def test_a_link_of_somebody_else_is_not_wanted() -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import trio
 
-import coord
 from coord.errors import CoordError
 from coord.logs import fields
 from coord.server.disk import Disk
@@ -88,7 +87,7 @@ async def _purge(disk: Disk, directory: Path, keep: int) -> None:
 
 
 def fold_environment() -> dict[str, str]:
-    """The child finds coord where this process found it, and nothing else in the folder we happen to be in."""
-    home = str(Path(coord.__file__).parent.parent)
+    """The child finds coord where this process found it, and nothing in the folder we happen to be in."""
+    home = str(Path(__file__).parents[2])
     paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

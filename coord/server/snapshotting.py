@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +52,8 @@ async def _make(disk: Disk, directory: Path, zxid: int, digest: int) -> bool:
     # Nothing is lost by a snapshot that fails: the log is kept, and the next one is tried later.
     try:
         child = await trio.run_process(
-            [sys.executable, "-m", "coord.server.fold"],
+            [sys.executable, "-P", "-m", "coord.server.fold"],
+            env=fold_environment(),
             stdin=json.dumps(request).encode(),
             capture_stdout=True,
             capture_stderr=True,
@@ -82,3 +84,10 @@ async def _purge(disk: Disk, directory: Path, keep: int) -> None:
     oldest = await trio.to_thread.run_sync(snapshots.purge, directory, keep)
     for path in await disk.purge(oldest):
         log.info("purged", extra=fields(file=path.name))
+
+
+def fold_environment() -> dict[str, str]:
+    """The child finds coord where this process found it, and nothing in the folder we happen to be in."""
+    home = str(Path(__file__).parents[2])
+    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from coord.server.clients import ACCEPT_AGAIN_SECONDS
+from coord.server.snapshotting import fold_environment
 from tests.rawclient import Closed, RawClient
 from tests.servers import Flavour, ServerProcess
 
@@ -223,3 +224,18 @@ def test_help_teaches() -> None:
     )
     assert done.returncode == 0
     assert "dataDir=" in done.stdout
+
+
+def test_the_snapshot_s_process_runs_nothing_from_the_folder_the_server_is_in(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('not this one')")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "coord.server.fold"],
+        env=fold_environment(),
+        cwd=tmp_path,
+        input=json.dumps({"directory": str(tmp_path / "snapshots"), "segments": []}),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["zxid"] == 0

@@ -179,7 +179,7 @@ class LocalEnsemble:
             await server.start()
         while True:
             modes = sorted([(await server.status()).mode for server in self.servers])
-            if modes == ["follower"] * (len(modes) - 1) + ["leader"]:
+            if modes == ["follower"] * (len(modes) - 1) + ["leader"] or modes == ["standalone"]:
                 return
             for server in self.servers:
                 if not server.alive:

@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.ready  ## a broker cluster on one server: registration, controller election, failures (20 s)
+demo: $(VENV)/.ready  ## a broker cluster on three servers: registration, elections, failures of both (30 s)
 	$(BIN)/coord demo
 
 test: $(VENV)/.ready lint  ## lint, types and every test (2 minutes)

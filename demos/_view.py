@@ -171,14 +171,13 @@ class LiveView:
     def _brokers(self) -> RenderableType:
         picture = self._picture
         more = self._if_roomy("epoch")
+        term = f"term {picture.controller_epoch}"
         table = self._table(
-            "/brokers/ids", "broker", "state", "leads", "", *more, right=("broker", "leads", "epoch")
+            "/brokers/ids", "broker", "state", "leads", term, *more, right=("broker", "leads", "epoch")
         )
         for broker in sorted(picture.seen):
             there = picture.brokers.get(broker)
-            office = (
-                f"[yellow]controller[/] {picture.controller_epoch}" if broker == picture.controller else ""
-            )
+            office = "[yellow]controller[/]" if broker == picture.controller else ""
             if there is None:
                 table.add_row(f"[dim]{broker}[/]", "[red]gone[/]", "", office)
             else:

@@ -106,6 +106,7 @@ class Peer:
         self.round = 0
         self.ballot: Vote | None = None
         """the vote with which the last election ended here"""
+        self._told_ballot: set[int] = set()
         self.epoch_heard = 0
         """the newest epoch that this member, when it led, was told of too late to begin a newer one"""
         self._work = Work(ticket=1)
@@ -169,6 +170,7 @@ class Peer:
 
     def tick(self) -> None:
         """One unit of `Timing` has passed."""
+        self._told_ballot.clear()
         self.role.tick()
 
     def hear(self, sender: int, vote: Vote) -> None:
@@ -258,9 +260,10 @@ class Peer:
         self._outbox.append((to, message))
 
     def repeat_ballot(self, sender: int, vote: Vote) -> None:
-        """For one that is still looking: the vote that it may have missed. (To one in a later round it says
-        nothing: that would be answered, without end.)"""
-        if self.ballot is not None and vote.round <= self.ballot.round:
+        """For one that is still looking: the vote that it may have missed. To one in a later round it says
+        nothing, and once a tick is enough: else two who have decided would answer each other without end."""
+        if self.ballot is not None and vote.round <= self.ballot.round and sender not in self._told_ballot:
+            self._told_ballot.add(sender)
             self.say(sender, self.ballot)
 
     def promise(self, to: Addressee, message: LinkMessage | Vote) -> None:

@@ -525,3 +525,21 @@ def test_an_observer_finds_the_next_leader() -> None:
     table.crash(3)
     table.run_until(table.serves)
     assert table.peer(4).leader == 2
+
+
+def test_two_who_have_decided_do_not_answer_each_other_without_end() -> None:
+    """A repeated ballot looks like a vote of somebody who is still looking."""
+    peers = {one: Peer(one, Majority(range(1, 6)), last_zxid=0, epochs=FRESH) for one in (1, 2)}
+    for one, peer in peers.items():
+        peer.ballot = Vote(1, one, 0, 0, Standing.LOOKING)
+        peer.become(Following(peer, 3) if one == 1 else Leading(peer))
+        peer.take_messages()
+    peers[1].hear(2, Vote(1, 2, 0, 0, Standing.LOOKING))
+    spoken = 0
+    for turn in (1, 2) * 5:
+        for to, message in peers[turn].take_messages():
+            assert isinstance(to, int)
+            assert isinstance(message, Vote)
+            spoken += 1
+            peers[to].hear(turn, message)
+    assert spoken == 2

@@ -108,7 +108,9 @@ class Cluster:
         while not condition():
             if self.now > deadline:
                 self._announce(self._state())
-                demand(False, "%.0f ticks after the last fault there is no progress", self.now - TROUBLE_TICKS)
+                demand(
+                    False, "%.0f ticks after the last fault there is no progress", self.now - TROUBLE_TICKS
+                )
             self.timeline.run(2)
 
     def _all_agree(self, before: int) -> bool:
@@ -166,6 +168,7 @@ class Cluster:
             "slow": self._slow,
             "stall": self._stall,
             "pause": self._pause,
+            "zombie": self._zombie,
             "fail_disk": self._fail_disk,
             "step_down": self._step_down,
             "snapshot": self._snapshot,
@@ -243,6 +246,19 @@ class Cluster:
         if member.up:
             member.pause(self.random.choice([5, 30, 100]) * self.random.random())
 
+    def _zombie(self) -> None:
+        """A leader is stopped, and cut off; when it goes on, others have gone on without it."""
+        for member in self.members.values():
+            if member.up and member.peer.leading:
+                member.pause(self.random.choice([30, 60]))
+                self._block(member.id)
+                self.timeline.after(self.random.choice([60, 80]), self.network.mend)
+
+    def _block(self, lonely: int) -> None:
+        for other in self.members:
+            self.network.block(other, lonely)
+            self.network.block(lonely, other)
+
     def _fail_disk(self) -> None:
         member = self._someone()
         member.disk_fails = member.up
@@ -276,9 +292,9 @@ class Cluster:
 def draw_ensemble(random: Random) -> tuple[Quorum, list[int]]:
     """Mostly three or five voters; sometimes one, two or four, or groups; sometimes observers."""
     observers = [11, 12][: random.choice([0, 0, 0, 1, 2])]
-    if random.random() < 0.1:
-        groups = {1: [1, 2, 3], 2: [4, 5], 3: [6]}
-        return Hierarchical(groups, {1: 1, 2: 1, 3: random.choice([0, 1]), 4: 2, 5: 1}), observers
+    if random.random() < 0.15:
+        groups = random.choice([{1: [1, 2, 3], 2: [4, 5]}, {1: [1, 2, 3], 2: [4, 5], 3: [6]}])
+        return Hierarchical(groups, {3: random.choice([0, 1]), 4: 2}), observers
     size = random.choice([1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5])
     return Majority(range(1, size + 1)), observers
 

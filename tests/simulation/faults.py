@@ -23,6 +23,7 @@ class Faults:
     slow: float
     stall: float
     pause: float
+    zombie: float
     fail_disk: float
     step_down: float
     snapshot: float
@@ -44,6 +45,7 @@ class Faults:
             slow=rate(0.01),
             stall=rate(0.01),
             pause=rate(0.005),
+            zombie=rate(0.005),
             fail_disk=rate(0.002),
             step_down=rate(0.003),
             snapshot=rate(0.02),

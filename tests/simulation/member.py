@@ -140,6 +140,8 @@ class Member:
             self._ends[end.link] = end
         else:
             self._cluster.network.close(end)
+        if self.peer.leading and self._random.random() < 0.3:
+            self._cluster.chronicle.asks(self)  # among them is one that does not follow yet
         self._settle()
 
     def connected(self, end: End | None) -> None:

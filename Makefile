@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash sim sim-mutants test-zookeeper clean
+.PHONY: help demo test lint format crash sim sim-mutants nemesis test-zookeeper clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -30,6 +30,10 @@ sim: $(VENV)/.ready  ## ensembles in virtual time, with every kind of trouble: 1
 
 sim-mutants: $(VENV)/.ready  ## break the agreement on purpose, in one place after another: the simulator must see it
 	$(BIN)/python -m tests.simulation.mutants
+
+SECONDS ?= 600
+nemesis: $(VENV)/.ready  ## real members killed, stopped and cut off under load; clients' histories are checked (10 minutes)
+	$(BIN)/python -m tests.ensemble.nemesis --seconds $(SECONDS)
 
 test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against Apache ZooKeeper (needs Java and its jar)
 	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/client tests/recipes \

@@ -138,7 +138,7 @@ class _Search:
         self._seen_values = set(self._value_of.values())
 
     def explain(self, wanted: int, configurations: Iterable[Configuration]) -> set[Configuration]:
-        """All configurations in which the operation `wanted` has taken effect, with no more writes than it takes."""
+        """All configurations in which the operation `wanted` took effect, with as few writes as it takes."""
         found: set[Configuration] = set()
         to_do = [(state, self._with_reads(state, done)) for state, done in configurations]
         seen = set(to_do)

@@ -1,0 +1,19 @@
+"""The nemesis for half a minute; `make nemesis` has more patience."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ensemble.nemesis import Nemesis
+
+SECONDS = 25.0
+
+
+@pytest.mark.trio
+async def test_half_a_minute_of_trouble(tmp_path: Path) -> None:
+    nemesis = Nemesis(tmp_path, 1, 3, print)
+    await nemesis.run(SECONDS)
+    print(nemesis.summary())
+    assert nemesis.journal.done["writes"] > 100

@@ -9,8 +9,8 @@ is lost: what is committed is durable at a quorum, and any quorum of votes share
 - A better candidate is adopted, and said so to everybody.
 - The election ends when a quorum supports our candidate and either everybody has voted or nothing better has
   come for a moment.
-- Who has decided, and waits for its leader's epoch, repeats its vote to those that are still looking: they
-may have missed it, and need it for their quorum.
+- Who has decided, and waits for its leader's epoch, says how it decided: who is still looking may have missed
+  a vote that it needs for its quorum, and its sender looks no more.
 - Members that follow or lead answer a vote with theirs. If a quorum follows one leader in one epoch, and that
   leader itself says so, it works, and we join it, whatever our round and merit: an election never disturbs a
   leader that works.

@@ -69,14 +69,14 @@ class Following:
             self._look()
 
     def hear(self, sender: int, vote: Vote) -> None:
-        peer = self._peer
         if vote.standing is not Standing.LOOKING:
             return
-        if not self.established:
-            peer.repeat_ballot(sender, vote)
-            return
+        peer = self._peer
         standing = Standing.FOLLOWING if peer.is_voter else Standing.OBSERVING
-        peer.say(sender, Vote(peer.round, self.leader, self._epoch, peer.history.durable, standing))
+        if self.established:
+            peer.say(sender, Vote(peer.round, self.leader, self._epoch, peer.history.durable, standing))
+        else:
+            peer.repeat_ballot(sender, standing)
 
     def linked(self, link: Link) -> bool:
         if link.member != self.leader or self.link is not None:

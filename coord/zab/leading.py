@@ -147,14 +147,14 @@ class Leading:
             peer.step_down()
 
     def hear(self, sender: int, vote: Vote) -> None:
-        peer = self._peer
         if vote.standing is not Standing.LOOKING:
             return
-        if not (self.established or self._epoch_agreed):
-            peer.repeat_ballot(sender, vote)
-            return
-        mine = Vote(peer.round, peer.my_id, self.epoch, peer.history.durable, Standing.LEADING)
-        peer.say(sender, mine)
+        peer = self._peer
+        if self.established or self._epoch_agreed:
+            mine = Vote(peer.round, peer.my_id, self.epoch, peer.history.durable, Standing.LEADING)
+            peer.say(sender, mine)
+        else:
+            peer.repeat_ballot(sender, Standing.LEADING)
 
     def linked(self, link: Link) -> bool:
         for older in [other for other in self.learners if other.member == link.member]:

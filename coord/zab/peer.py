@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from coord.wire.members import Install, LinkMessage, Proposal, Vote
+from coord.wire.members import Install, LinkMessage, Proposal, Standing, Vote
 from coord.zab.election import Looking
 from coord.zab.following import Following
 from coord.zab.history import RECENT_BYTES_MAX, History, epoch_of
@@ -106,7 +106,6 @@ class Peer:
         self.round = 0
         self.ballot: Vote | None = None
         """the vote with which the last election ended here"""
-        self._told_ballot: set[int] = set()
         self.epoch_heard = 0
         """the newest epoch that this member, when it led, was told of too late to begin a newer one"""
         self._work = Work(ticket=1)
@@ -170,7 +169,6 @@ class Peer:
 
     def tick(self) -> None:
         """One unit of `Timing` has passed."""
-        self._told_ballot.clear()
         self.role.tick()
 
     def hear(self, sender: int, vote: Vote) -> None:
@@ -259,12 +257,10 @@ class Peer:
         """Free to go at once."""
         self._outbox.append((to, message))
 
-    def repeat_ballot(self, sender: int, vote: Vote) -> None:
-        """For one that is still looking: the vote that it may have missed. To one in a later round it says
-        nothing, and once a tick is enough: else two who have decided would answer each other without end."""
-        if self.ballot is not None and vote.round <= self.ballot.round and sender not in self._told_ballot:
-            self._told_ballot.add(sender)
-            self.say(sender, self.ballot)
+    def repeat_ballot(self, sender: int, standing: Standing) -> None:
+        """For one that is still looking: how the election ended here, while there is no epoch to tell."""
+        if self.ballot is not None and self.ballot.leader == self.leader:
+            self.say(sender, replace(self.ballot, standing=standing))
 
     def promise(self, to: Addressee, message: LinkMessage | Vote) -> None:
         """Say it as soon as everything logged and set so far is durable."""

@@ -171,6 +171,7 @@ class Cluster:
             "zombie": self._zombie,
             "fail_disk": self._fail_disk,
             "step_down": self._step_down,
+            "mislead": self._mislead,
             "snapshot": self._snapshot,
         }
 
@@ -268,6 +269,13 @@ class Cluster:
         for member in self.members.values():
             if member.up and member.peer.leading:
                 member.step_down()
+
+    def _mislead(self) -> None:
+        """The outcome of an election is advice: whoever it names, nothing may go wrong. So name anybody."""
+        leader = self.random.choice(list(self.members.values()))
+        for member in self.members.values():
+            if member.up and self.random.random() < 0.7:
+                member.follow(leader.id)
 
     def _snapshot(self) -> None:
         member = self._someone()

@@ -26,6 +26,7 @@ class Faults:
     zombie: float
     fail_disk: float
     step_down: float
+    mislead: float
     snapshot: float
     trap: float
     sever: float
@@ -48,6 +49,7 @@ class Faults:
             zombie=rate(0.005),
             fail_disk=rate(0.002),
             step_down=rate(0.003),
+            mislead=rate(0.02),
             snapshot=rate(0.02),
             trap=rate(0.004),
             sever=rate(0.004),

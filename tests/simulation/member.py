@@ -174,6 +174,15 @@ class Member:
         self.peer.step_down()
         self._settle()
 
+    def follow(self, leader: int) -> None:
+        """As if an election had ended so."""
+        peer = self.peer
+        if leader != self.id:
+            peer.become(Following(peer, leader))
+        elif peer.is_voter:
+            peer.become(Leading(peer))
+        self._settle()
+
     # -- what goes out --------------------------------------------------------------------------------
 
     def _settle(self) -> None:

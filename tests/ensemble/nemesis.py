@@ -52,12 +52,13 @@ class Nemesis:
         self._random = random.Random(seed)
         self._say = say
         self._probes: dict[int, coord.Client] = {}
+        self._background: trio.Nursery | None = None
         self._faults: dict[str, tuple[Callable[[], Awaitable[None]], int]] = {
             "kill the leader": (self._kill_leader, 8),
             "kill a follower": (self._kill_follower, 2),
             "kill some": (self._kill_some, 2),
             "kill all": (self._kill_all, 1),
-            "stop the leader": (self._stop_leader, 2),
+            "stop the leader": (self._stop_leader, 5),
             "stop a follower": (self._stop_follower, 2),
             "restart": (self._restart, 2),
             "cut off the leader": (self._cut_off_leader, 2),
@@ -81,6 +82,7 @@ class Nemesis:
                 await control.create(path)
             await self.journal.renew_registers(control)
             async with trio.open_nursery() as nursery:
+                self._background = nursery
                 for number in range(CLIENTS):
                     nursery.start_soon(self._work, number)
                 await self._play(control, trio.current_time() + seconds)
@@ -147,6 +149,16 @@ class Nemesis:
         self.ensemble.pause(leader)
         if self._random.random() < 0.7:
             await self._measure("stopped", probes)
+        assert self._background is not None
+        for path in self.journal.registers:
+            self._background.start_soon(self._look_through, leader, path)
+
+    async def _look_through(self, one: int, path: str) -> None:
+        """A stopped member reads this first when it wakes: does it know that others have gone on?"""
+        try:
+            await self.journal.read(self._probes[one], -1, path)
+        except coord.SessionExpired:
+            pass
 
     def _connected_probes(self, leader: int) -> list[coord.Client]:
         return [

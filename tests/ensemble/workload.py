@@ -56,11 +56,19 @@ class Journal:
         self.registers = new
         self.all_registers += new
 
+    async def read(self, zk: coord.Client, client: int, path: str) -> State:
+        """A linearizable read, noted down."""
+        called = trio.current_time()
+        data, stat = await zk.get(path, linearizable=True)
+        state, returned = State(data, stat.version), trio.current_time()
+        self.operations.append(Operation(path, client, Kind.READ, called, returned, result=state))
+        return state
+
     async def conclude(self, clients: Iterable[coord.Client]) -> None:
         """Reads everything from everybody, and checks all there is to check."""
         for zk in clients:
             for path in self.all_registers:
-                await _read(self, zk, -1, path)
+                await self.read(zk, -1, path)
             await self._check_numbered(zk)
         await trio.to_thread.run_sync(check, self.operations, INITIAL)
 
@@ -91,14 +99,6 @@ class Journal:
         unknown = sum(one.unknown for one in self.operations)
         kinds = ", ".join(f"{number} {name}" for name, number in sorted(self.done.items()))
         return f"{kinds}; the outcome of {unknown} is unknown"
-
-
-async def _read(journal: Journal, zk: coord.Client, client: int, path: str) -> State:
-    called = trio.current_time()
-    data, stat = await zk.get(path, linearizable=True)
-    state = State(data, stat.version)
-    journal.operations.append(Operation(path, client, Kind.READ, called, trio.current_time(), result=state))
-    return state
 
 
 class Worker:
@@ -170,7 +170,7 @@ class Worker:
 
     async def _read(self, zk: coord.Client) -> None:
         path = self._register()
-        state = await _read(self._journal, zk, self._number, path)
+        state = await self._journal.read(zk, self._number, path)
         self._saw(path, state.version)
         self._journal.done["linearizable reads"] += 1
 

@@ -83,7 +83,7 @@ def test_every_step_is_observed() -> None:
     assert sum(line.startswith("✓") for line in lines) == STEPS
     assert "late write was refused" in output
     assert re.search(r"controller \d in epoch 3 after \d in epoch 2", output)
-    assert re.search(r"server (\d) is gone\n.*server \d leads, zxid 0x2", output, re.DOTALL)
+    assert re.search(r"server (\d) is gone\n.*server \d leads, zxid 0x", output, re.DOTALL)
     assert "same broker epochs, same controller" in output
     assert time.monotonic() - began < SECONDS_MAX
     assert brokers_of(servers) + servers_in(folder) == []

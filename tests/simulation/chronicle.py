@@ -8,6 +8,8 @@ raises `Violation` at the moment it happens:
 - nothing is committed before a quorum of the disks holds it, and from then on a quorum always does;
 - any two members apply the same proposals, byte by byte, in the same order;
 - a new leader's history holds everything that is committed;
+- a member that has an established epoch on disk has the history with which that began;
+- an epoch is accepted for one leader;
 - what a member acknowledges (`AckEpoch`, `AckNewLeader`, `Ack`), and what it says of itself in a vote, is on
   its disk when it says so;
 - a leader that a quorum has answered knows everything that was committed when it asked.
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 from coord.wire.members import Ack, AckEpoch, AckNewLeader, LinkMessage, NewLeader, Proposal, Standing, Vote
 from coord.zab.history import epoch_of, follows
 from coord.zab.leading import Leading
+from coord.zab.links import Link
 from coord.zab.peer import Addressee, Role
 from coord.zab.quorum import Quorum
 from tests.simulation.trace import describe, name
@@ -49,6 +52,10 @@ class Chronicle:
         self._quorum = quorum
         self._members = members
         self._proposals: dict[int, Proposal] = {}
+        self._supported: dict[tuple[int, int], int] = {}
+        """(member, epoch): the leader for whom it accepted that epoch"""
+        self._established: dict[int, int] = {}
+        """epoch: the last zxid of the history that it began with"""
         self._committed_zxid = 0
         self._questions: list[tuple[Member, Leading, int, int]] = []
 
@@ -62,9 +69,13 @@ class Chronicle:
         disk = member.disk
         self.messages[type(message).__name__] += 1
         match message:
-            case AckEpoch(epoch, current, ends):
-                true = disk.epochs.accepted >= epoch and disk.epochs.current >= current
+            case AckEpoch(epoch, current, ends, counts):
+                true = disk.epochs.accepted == epoch and disk.epochs.current >= current
                 true = true and ends[-1] == disk.last_zxid and set(ends) <= {0, *disk.ends()}
+                if counts:
+                    demand((member.id, epoch) not in self._supported, "%d accepts %d twice", member.id, epoch)
+                    assert isinstance(to, Link)
+                    self._supported[member.id, epoch] = to.member
             case AckNewLeader(epoch, zxid):
                 true = disk.epochs.current >= epoch and self._on_disk(member, zxid)
             case Ack(zxid):
@@ -86,6 +97,7 @@ class Chronicle:
         if peer.leading:
             assert isinstance(peer.role, Leading)
             self._leads(member, peer.role.epoch)
+            self._established.setdefault(peer.role.epoch, peer.history.logged)
         view, place = member.view, member.applied
         while place < len(view) and view[place].last_zxid <= peer.committed:
             self._apply(member, place, view[place])
@@ -103,6 +115,9 @@ class Chronicle:
         known = len(self.committed)
         holders = [one.id for one in self._members if one.disk.history[:known] == self.committed]
         demand(self._quorum.reached(holders), "only %s still hold what is committed", holders)
+        for one in self._members:
+            least = self._established.get(one.disk.saved.current, 0)
+            demand(one.disk.last_zxid >= least, "%d has an epoch on disk ahead of its history", one.id)
 
     def asks(self, member: Member) -> None:
         """A linearizable read begins at this leader."""
@@ -124,6 +139,16 @@ class Chronicle:
         self.epochs[epoch] = role
         accepted = [one.id for one in self._members if one.disk.saved.accepted >= epoch]
         demand(self._quorum.reached(accepted), "epoch %d is used, but only %s accepted it", epoch, accepted)
+        supporters = [
+            one for one in accepted if one == member.id or self._supported.get((one, epoch)) == member.id
+        ]
+        demand(
+            self._quorum.reached(supporters),
+            "epoch %d: only %s accepted it for %d",
+            epoch,
+            supporters,
+            member.id,
+        )
         known = min(len(member.view), len(self.committed))
         demand(member.view[:known] == self.committed[:known], "%d leads without what is committed", member.id)
         demand(

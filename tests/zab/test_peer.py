@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from coord.wire.members import Ack, Proposal, Vote
+from coord.wire.members import Ack, Install, Proposal, Vote
 from coord.zab.election import Looking
 from coord.zab.history import COUNTER_MAX
 from coord.zab.leading import Leading
@@ -176,3 +176,24 @@ def test_a_promise_of_an_old_role_is_not_said() -> None:
     peer.take_messages()
     peer.persisted(take(peer).ticket)
     assert peer.take_messages() == []
+
+
+def test_two_truncations_in_one_work_reach_as_far_back_as_the_further_one() -> None:
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=1 << 32 | 9, epochs=Epochs(2, 2))
+    peer.truncate(1 << 32 | 3)
+    for counter in (1, 2):
+        peer.log(Proposal(2 << 32 | counter, 2 << 32 | counter, b""))
+    peer.truncate(2 << 32 | 1)
+    work = take(peer)
+    assert work.truncate == 1 << 32 | 3
+    assert [proposal.last_zxid for proposal in work.proposals] == [2 << 32 | 1]
+
+
+def test_a_snapshot_takes_the_place_of_work_that_came_before_it() -> None:
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=1 << 32 | 9, epochs=Epochs(2, 2))
+    peer.truncate(1 << 32 | 3)
+    peer.log(Proposal(2 << 32 | 1, 2 << 32 | 1, b""))
+    snapshot = Install(2 << 32 | 7, ())
+    peer.install(snapshot)
+    work = take(peer)
+    assert (work.truncate, work.install, work.proposals) == (None, snapshot, [])

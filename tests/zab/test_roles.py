@@ -338,6 +338,28 @@ def test_a_leader_gives_way_to_a_longer_history() -> None:
     assert isinstance(peer.role, Looking)
 
 
+def test_a_leader_gives_way_to_a_newer_epoch_though_its_last_zxid_is_smaller() -> None:
+    """Epoch 3 began, perhaps, without what this one has of epoch 2: that is not committed."""
+    peer = candidate(accepted=3, last=zxid(2, 3))
+    link = greet(peer, 2, accepted=3)
+    peer.receive(link, AckEpoch(4, 3, (zxid(1, 1),)))
+    assert isinstance(peer.role, Looking)
+
+
+def test_a_leader_truncated_before_reads_no_further_than_its_history_goes() -> None:
+    """What is in memory begins where the truncation ended, and not where the history ended once."""
+    peer = Peer(1, Majority(range(1, 4)), last_zxid=zxid(2, 9), epochs=Epochs(2, 2))
+    peer.truncate(zxid(2, 4))
+    persist(peer)
+    peer.become(Leading(peer))
+    link = greet(peer, 2, 2)
+    persist(peer)
+    peer.receive(link, AckEpoch(3, 2, (zxid(2, 4),)))
+    persist(peer)
+    assert peer.fetches == []
+    assert NewLeader(3, zxid(2, 4)) in [message for _, message in said(peer)]
+
+
 def test_a_leader_without_company_gives_up() -> None:
     peer = candidate()
     for _ in range(2 * peer.timing.greet):

@@ -1,35 +1,42 @@
 """Zab: agreement on one sequence of opaque entries, as plain synchronous code.
 
 Knows members, epochs, zxids and quorums; knows nothing of znodes, sockets, files or clocks. The caller owns
-those and drives a `Peer` with three calls:
+those and drives a `Peer`: it feeds votes, link messages, ticks and what the disk reports, and takes `Work`
+(what must become durable), messages to send, and the zxid up to which history is committed.
 
-1. feed it: `propose` (when it leads), `persisted` (what the disk reports), `tick`;
-2. `take_work()`: one `Work` value with everything it wants done: epochs and proposals to make durable under
-   one ticket, and the zxid up to which history is committed;
-3. when all of a ticket's work is durable: `persisted(ticket)`.
+The phases, and who makes what durable before saying what:
+
+1. *Election* (`election`): members name the one with the most complete durable history. It only proposes a
+   leader; safety does not rest on it.
+2. *Discovery* (`leading`, `following`): a quorum says which epochs it has accepted; the leader chooses a
+   newer one. A follower makes it durable, then acknowledges it, with its history. If anybody has more than
+   the leader, the leader gives up.
+3. *Synchronisation* (`learner`): each follower forgets what the leader does not have, gets what it lacks,
+   makes that durable, then the epoch current, then acknowledges (`AckNewLeader`). With a quorum of these,
+   all of the leader's history is committed, and the leader is established.
+4. *Broadcast*: proposals in order; durable, then acknowledged; committed when a quorum has acknowledged.
 
 The rules that make it safe, and where they live:
 
-- **A promise leaves only when it is durable.** A role *promises* a message (an acknowledgement of an epoch or
-  of a proposal) instead of sending it; the `Peer` holds it back, tied to the ticket of the work it speaks of,
-  until `persisted`. The caller may write and send in any order: nothing it can do acknowledges too early.
+- **A promise leaves only when it is durable.** A role *promises* an acknowledgement; the `Peer` holds it
+  back, tied to the work it speaks of, until `persisted`. The caller may write and send in any order:
+  nothing it can do acknowledges too early (ZOOKEEPER-3911, -4646, -4643).
 - **A member's own acknowledgement is a message like any other**: the leader promises it to itself. So an
-  ensemble of one runs the very same path as an ensemble of five: discovery of a new epoch, synchronisation,
-  broadcast, a quorum of one.
-- **An epoch is durable before it is used** (ZOOKEEPER-335): accepted before the epoch is acknowledged,
-  current before the first proposal of it. Every start of a leader begins a new epoch, so no two
-  leaderships ever give the same zxid to different requests.
-- **Proposals are contiguous and committed in order**, checked by assertions where they enter and leave.
-- **The counter of an epoch does not wrap** (ZOOKEEPER-1277): a leader that runs out of zxids says so by
-  `room`, and begins a new epoch instead.
+  ensemble of one runs the very same path as an ensemble of five.
+- **An epoch is durable before it is used** (ZOOKEEPER-335). Every start of a leader begins a new epoch, so
+  no two leaderships ever give the same zxid to different requests.
+- **A vote says what is on disk** (ZOOKEEPER-2845).
+- **Proposals are contiguous and committed in order**; a follower that sees a gap synchronises anew.
+- **The counter of an epoch does not wrap** (ZOOKEEPER-1277): a leader that runs out of zxids steps down.
 
-A zxid is ``epoch << 32 | counter``; the counter of an epoch's first proposal is 1.
+How this differs from the paper's text, which has three holes: proposals go to every follower that has been
+sent the history, not only to those that have acknowledged it; a proposal that the history held already is
+ignored; and a late joiner is told the latest commit, not that of its acknowledgement. From ZooKeeper's
+code: acknowledging is tied to the disk by construction, a leader hands over before it goes (`HandOver`),
+and `sync` asks a quorum (`Leading.ask_quorum`).
 
-- `peer`      the `Peer`: roles, promises, work
-- `election`  `Looking`: who shall lead
-- `leading`   `Leading`: discovery, synchronisation, broadcast
-- `history`   what is logged, durable and committed
-- `quorum`    which sets of members decide
+Not here yet: a voter whose disk was wiped votes like any other (ZooKeeper wants a marker file).
 
-Roles are objects: a change of role builds a new one, so no field of the old one survives.
+A zxid is ``epoch << 32 | counter``; the counter of an epoch's first proposal is 1. Roles are objects: a
+change of role builds a new one, so no field of the old one survives.
 """

@@ -97,6 +97,8 @@ class Following:
             return
         if self.established:
             self._ticks_left = self._peer.timing.silence
+        elif self._epoch:
+            self._ticks_left = self._peer.timing.join  # however long the history is: it goes on
         _RECEIVE[type(message)](self, message)
 
     def receive_own(self, message: LinkMessage) -> None:

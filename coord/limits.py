@@ -102,9 +102,6 @@ FRESH_BEATS = 5
 REPORT_BEATS = 2
 """A follower tells its leader this often which sessions are alive."""
 
-LEADERLESS_SESSION_PARTS = 1
-"""Without a leader for this many times its session's timeout, a client's connection is closed."""
-
 # -- storage ------------------------------------------------------------------------------------------
 SNAPSHOT_ENTRIES = 100_000
 """`snapCount`: log entries after which the log is rolled and a snapshot made."""

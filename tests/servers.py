@@ -27,6 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
@@ -71,6 +73,12 @@ def missing_zookeeper() -> str:
     if not (_JAVA / "zookeeper.jar").exists():
         return f"Apache ZooKeeper's jar is not in {_JAVA} (apt-get install zookeeper)"
     return ""
+
+
+def skip_without_its_server() -> None:
+    """Skips the test, with the reason, where it is to run against Apache ZooKeeper and that is missing."""
+    if chosen_flavour() is Flavour.ZOOKEEPER and (reason := missing_zookeeper()):
+        pytest.skip(reason)
 
 
 def java_command(directory: Path, main_class: str, *properties: str) -> list[str]:

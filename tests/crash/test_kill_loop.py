@@ -9,12 +9,11 @@ import pytest
 
 from tests.crash.kill_loop import KillLoop
 from tests.crash.model import KEYS, Model, Write, Writes
-from tests.servers import Flavour, chosen_flavour, missing_zookeeper
+from tests.servers import skip_without_its_server
 
 
 def test_nothing_acknowledged_is_lost_in_ten_kills(tmp_path: Path) -> None:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     loop = KillLoop(tmp_path, seed=1, limit=10.0)  # the machine may be busy with other tests
     loop.run(10, print)
     assert loop.kills >= 10

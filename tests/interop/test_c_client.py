@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper
+from tests.servers import ServerProcess, skip_without_its_server
 
 _DEBIAN = "/usr/lib/zookeeper/bin/cli_mt"
 CLI = shutil.which("cli_mt") or (_DEBIAN if Path(_DEBIAN).exists() else "")
@@ -73,8 +73,7 @@ Watcher CHILD_EVENT state = CONNECTED_STATE for path /c"""
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     with ServerProcess(tmp_path_factory.mktemp("cli")) as process:
         yield process
 

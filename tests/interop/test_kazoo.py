@@ -33,7 +33,7 @@ from kazoo.recipe.cache import TreeCache, TreeEvent
 from kazoo.recipe.partitioner import SetPartitioner
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, make_digest_acl
 
-from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper
+from tests.servers import ServerProcess, skip_without_its_server
 
 SECONDS = 10.0
 Connect = Callable[..., KazooClient]
@@ -41,8 +41,7 @@ Connect = Callable[..., KazooClient]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     with ServerProcess(tmp_path_factory.mktemp("kazoo"), {"tickTime": "500"}) as process:
         yield process
 
@@ -571,8 +570,7 @@ def test_the_session_of_a_crashed_client_is_resumed_by_its_id(
 
 
 def test_a_session_outlives_a_restart_of_the_server(tmp_path_factory: pytest.TempPathFactory) -> None:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     with ServerProcess(tmp_path_factory.mktemp("restarted")) as process:
         states = Seen()
         client = KazooClient(hosts=process.hosts, timeout=20.0)

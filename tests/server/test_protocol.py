@@ -55,7 +55,13 @@ from coord.wire.records import (
     encode_multi,
 )
 from tests.rawclient import ANYONE, OPEN, Closed, RawClient, four_letters, wait_until
-from tests.servers import Flavour, ServerProcess, chosen_flavour, missing_zookeeper, serves
+from tests.servers import (
+    Flavour,
+    ServerProcess,
+    chosen_flavour,
+    serves,
+    skip_without_its_server,
+)
 
 T = TypeVar("T")
 TICK_MS = 500
@@ -86,8 +92,7 @@ def either(name: str, *, coord: T, zookeeper: T) -> T:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     config = {"tickTime": str(TICK_MS)}
     properties = {"extendedTypesEnabled": "true"}
     with ServerProcess(tmp_path_factory.mktemp("server"), config, properties=properties) as process:
@@ -1148,8 +1153,7 @@ def test_an_unknown_word_is_a_frame_length_and_closes(server: ServerProcess, wor
 
 
 def test_words_off_the_whitelist(tmp_path_factory: pytest.TempPathFactory) -> None:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     with ServerProcess(
         tmp_path_factory.mktemp("whitelist"), {"4lw.commands.whitelist": "ruok, isro"}
     ) as process:
@@ -1163,8 +1167,7 @@ def test_words_off_the_whitelist(tmp_path_factory: pytest.TempPathFactory) -> No
 
 
 def test_a_session_and_its_ephemerals_survive_a_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     with ServerProcess(tmp_path_factory.mktemp("restart")) as process:
         with RawClient.open(process.port) as zk:
             assert zk.create("/e", b"x", flags=1).err == 0
@@ -1186,8 +1189,7 @@ def configured(
     config: dict[str, str] | None = None,
     properties: dict[str, str] | None = None,
 ) -> ServerProcess:
-    if chosen_flavour() is Flavour.ZOOKEEPER and missing_zookeeper():
-        pytest.skip(missing_zookeeper())
+    skip_without_its_server()
     return ServerProcess(tmp_path_factory.mktemp("configured"), config, properties=properties)
 
 

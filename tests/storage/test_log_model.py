@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from abc import abstractmethod
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,17 @@ class LogModel(RuleBasedStateMachine):
         self.begins = self.snapshot = 0
         self.start()
 
+    @abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
+        """Begin with an empty log."""
 
+    @abstractmethod
     def reopen_log(self) -> None:
-        raise NotImplementedError
+        """Close the log in order, and open it again."""
 
+    @abstractmethod
     def crash_log(self, tears: list[Tear]) -> None:
-        raise NotImplementedError
+        """Lose, or tear, what was not durable, and open it again."""
 
     @property
     def last(self) -> int:

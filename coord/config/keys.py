@@ -71,6 +71,7 @@ KEYS: Mapping[str, Key] = {
     "admin.enableServer": Key("admin_enable_server", switch),
     "skipACL": Key("skip_acl", switch),
     "readonlymode.enabled": Key("read_only_mode_enabled", switch),
+    "db.autocreate": Key("db_autocreate", switch),
     "znode.container.checkIntervalMs": Key("container_check_interval_ms", milliseconds),
     "znode.container.maxPerMinute": Key("container_max_per_minute", positive),
     "memberSecretFile": Key("member_secret_file", filled("a file")),

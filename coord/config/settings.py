@@ -74,6 +74,8 @@ class Config:
     admin_enable_server: bool = False
     skip_acl: bool = False
     read_only_mode_enabled: bool = False
+    db_autocreate: bool = False
+    """a voter with an empty disk votes at once; see `server.recovery`"""
     container_check_interval_ms: int = limits.CONTAINER_CHECK_INTERVAL_MS
     container_max_per_minute: int = limits.CONTAINERS_PER_CHECK_MAX
     members: Mapping[int, Member] = field(default_factory=dict)
@@ -100,6 +102,12 @@ class Config:
     def is_ensemble(self) -> bool:
         """One server line alone is a standalone server, as in ZooKeeper."""
         return len(self.members) > 1
+
+    @property
+    def votes_with_others(self) -> bool:
+        """Is this server one of several voters?"""
+        others = [one for one, member in self.members.items() if member.votes and one != self.my_id]
+        return bool(others) and self.members[self.my_id].votes
 
     @property
     def log_dir(self) -> Path | None:

@@ -26,7 +26,7 @@ _ENSEMBLE = """
 """
 _STORAGE = """
     preAllocSize commitLogCount txnLogSizeLimitInKb snapshotSizeFactor forceSync
-    forceSnapshotSync snapshot.trust.empty snapshot.compression.method datadir.autocreate db.autocreate
+    forceSnapshotSync snapshot.trust.empty snapshot.compression.method datadir.autocreate
     fsync.warningthresholdms digest.enabled serializeLastProcessedZxid.enabled
 """
 _SESSIONS_AND_ACCESS = """

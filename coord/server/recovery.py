@@ -7,6 +7,11 @@ runs on top of it.
 The newest snapshot that verifies is loaded; what the log holds beyond it is handed on as history, to be
 applied once the peer finds it committed. A torn end of the log is dropped, and said; damage, or a gap, raises
 `StorageDamaged` naming file and offset.
+
+A voter whose disk is empty is *blank* from then on (see `zab.peer.Epochs`), durably, before anything else is
+written: only a leader, or all other voters being as empty, can change that. Who knows that nothing was lost
+says so by a file ``initialize`` in dataDir (ZooKeeper's marker, deleted when it has been obeyed), or by
+``db.autocreate=true``, which is ZooKeeper's default and not coord's.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from coord.server.disk import Disk, MemoryDisk, ThreadedDisk
 from coord.state.machine import Machine
 from coord.storage import epochs as epoch_file
 from coord.storage import snapshots
-from coord.storage.files import lock_directory
+from coord.storage.files import lock_directory, naming
 from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
 from coord.wire.ensemble import Batch
@@ -36,6 +41,7 @@ from coord.zab.timing import Timing
 log = logging.getLogger("coord.storage")
 
 STANDALONE_ID = 1
+INITIALIZE = "initialize"
 
 
 @dataclass(slots=True)
@@ -57,7 +63,9 @@ def recover(config: Config) -> Iterator[Recovered]:
     """
     if config.data_dir is None:
         yield Recovered(
-            _peer(config, 0, [0], Epochs(0, 0)), Machine(), MemoryDisk(MemoryLog(), keep=config.is_ensemble)
+            _peer(config, 0, [0], Epochs(0, 0, config.votes_with_others)),
+            Machine(),
+            MemoryDisk(MemoryLog(), keep=config.is_ensemble),
         )
         return
     assert config.log_dir is not None
@@ -70,7 +78,7 @@ def recover(config: Config) -> Iterator[Recovered]:
                 log.warning("the end of the log was never acknowledged and is dropped: %s", journal.dropped)
             history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
             ends = epoch_ends([machine.zxid, *(batch.last_zxid for batch in history)])
-            peer = _peer(config, machine.zxid, ends, _epochs(home, journal.last_zxid))
+            peer = _peer(config, machine.zxid, ends, _epochs(config, home, journal.last_zxid))
             log.info(
                 "recovered",
                 extra=fields(
@@ -122,7 +130,22 @@ def newest_state(directory: Path) -> Machine:
     return Machine.restore(chunks)
 
 
-def _epochs(home: Path, last_zxid: int) -> Epochs:
+def _epochs(config: Config, home: Path, last_zxid: int) -> Epochs:
     """Never below the epoch of a zxid that is in the log: its leader had made that epoch durable."""
     saved = epoch_file.load(home)
-    return Epochs(max(saved.accepted, epoch_of(last_zxid)), max(saved.current, epoch_of(last_zxid)))
+    if saved is None:
+        saved = epoch_file.Epochs(0, 0, blank=last_zxid == 0 and config.votes_with_others)
+    marker = home.parent / INITIALIZE
+    if saved.blank:
+        saved = saved._replace(blank=not config.db_autocreate and not marker.exists())
+        epoch_file.save(home, saved)
+        if saved.blank:
+            log.warning(
+                "the disk was empty: this member has no vote until a leader has given it the ensemble's "
+                "history, or all voters are here, and all as empty",
+                extra=fields(if_nothing_can_be_lost=f"create {marker} and start again"),
+            )
+    with naming(marker):
+        marker.unlink(missing_ok=True)
+    epoch = epoch_of(last_zxid)
+    return Epochs(max(saved.accepted, epoch), max(saved.current, epoch), saved.blank)

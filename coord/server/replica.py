@@ -394,6 +394,8 @@ class Replica:
             return
         for session_id in self.sessions.beat():
             self._expire(session_id)
+        if self.peer.entry_wanted and not len(self._submitted):
+            self._propose_myself(Op.NOTHING, b"")
         if self._beats % REPORT_BEATS == 0 and not self.peer.leading:
             self.tell_leader(Alive(self.sessions.to_report()))
 

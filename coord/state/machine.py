@@ -172,6 +172,10 @@ def _enable_ttl(machine: Machine, _txn: Txn, body: bytes) -> None:
     machine.tree.ttl_enabled = Reader(body).read_bool()
 
 
+def _do_nothing(_machine: Machine, _txn: Txn, _body: bytes) -> None:
+    """Its zxid is all that somebody waits for."""
+
+
 _CLIENT_OPERATIONS: Final[dict[int, Callable[[Tree, Txn, bytes], bytes]]] = {
     Op.CREATE: create,
     Op.CREATE2: create2,
@@ -189,4 +193,5 @@ _INTERNAL_OPERATIONS: Final[dict[int, Callable[[Machine, Txn, bytes], None]]] = 
     Op.ERROR: _refuse,
     Op.SET_SECRET: _set_secret,
     Op.ENABLE_TTL: _enable_ttl,
+    Op.NOTHING: _do_nothing,
 }

@@ -32,6 +32,7 @@ from coord.wire.members import (
     Ack,
     AckEpoch,
     AckNewLeader,
+    Admit,
     Append,
     Commit,
     HandOver,
@@ -119,10 +120,10 @@ _FORMS: Final = (
         *(1, Vote),
         (
             *(("round", _number), ("leader", _number), ("epoch", _number_or_none_yet)),
-            *(("zxid", _number_or_none_yet), ("standing", _standing)),
+            *(("zxid", _number_or_none_yet), ("standing", _standing), ("fresh", _truth)),
         ),
     ),
-    Form(2, Hello, (("accepted", _number), ("observer", _truth))),
+    Form(2, Hello, (("accepted", _number), ("observer", _truth), ("blank", _truth))),
     Form(3, NewEpoch, (("epoch", _number),)),
     Form(
         *(4, AckEpoch),
@@ -140,6 +141,7 @@ _FORMS: Final = (
     Form(14, Pong, (("number", _number),)),
     Form(15, Payload, (("data", _data),)),
     Form(16, HandOver, (("leader", _number),)),
+    Form(17, Admit, ()),
 )
 _BY_TYPE: Final = {form.make: form for form in _FORMS}
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
@@ -147,7 +149,7 @@ _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 VOTES: Final[frozenset[type]] = frozenset({Vote})
 FROM_FOLLOWERS: Final[frozenset[type]] = frozenset({Hello, AckEpoch, AckNewLeader, Ack, Pong, Payload})
 FROM_LEADERS: Final[frozenset[type]] = frozenset(
-    {NewEpoch, Truncate, Chunk, Install, Append, NewLeader, Commit, Ping, HandOver, Payload}
+    {NewEpoch, Truncate, Chunk, Install, Append, NewLeader, Commit, Ping, Admit, HandOver, Payload}
 )
 
 

@@ -20,6 +20,7 @@ On a link (peerPort), which a follower opens to its leader and which keeps order
 `Ack`               F -> L     everything up to here is durable (cumulative)
 `Commit`            L -> F     everything up to here is committed
 `Ping` / `Pong`     both       are you there, and am I still your leader?
+`Admit`             L -> F     your disk was empty; now it holds enough: you may vote
 `HandOver`          L -> F     I am leaving, and this one has everything: follow it
 `Payload`           both       something of the replicas above, which agreement does not look at
 ==================  =========  ============================================================
@@ -53,7 +54,8 @@ class Proposal:
 class Vote:
     """`leader` is the candidate; `epoch` and `zxid` are how far its history has come.
 
-    Of a sender that is not looking: whom it follows, in which epoch.
+    Of a sender that is not looking: whom it follows, in which epoch. `fresh`: the sender has no history and
+    has never promised anything.
     """
 
     round: int
@@ -61,6 +63,7 @@ class Vote:
     epoch: int
     zxid: int
     standing: Standing
+    fresh: bool = False
 
     @property
     def merit(self) -> tuple[int, int, int]:
@@ -70,8 +73,11 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
+    """`accepted` is the newest epoch that the sender has durably accepted; `blank`: see `zab.peer.Epochs`."""
+
     accepted: int
     observer: bool = False
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,11 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Admit:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class HandOver:
     """I am leaving; all of you have what I have: follow this one."""
 
@@ -166,6 +177,7 @@ LinkMessage = (
     | Commit
     | Ping
     | Pong
+    | Admit
     | HandOver
     | Payload
 )

@@ -218,6 +218,8 @@ class Op(IntEnum):
     """only in coord's log: the ensemble's secret, drawn once by its first leader (body: 32 bytes)"""
     ENABLE_TTL = -21
     """in coord's log only: may TTL znodes be created (a boolean)"""
+    NOTHING = -22
+    """in coord's log only: an entry for its zxid's sake"""
     ERROR = -1
     """in a multi's reply: this operation failed; in coord's log: a request refused before it was logged"""
 

@@ -28,14 +28,15 @@ The rules that make it safe, and where they live:
 - **A vote says what is on disk** (ZOOKEEPER-2845).
 - **Proposals are contiguous and committed in order**; a follower that sees a gap synchronises anew.
 - **The counter of an epoch does not wrap** (ZOOKEEPER-1277): a leader that runs out of zxids steps down.
+- **Who may have forgotten does not count** (ZOOKEEPER-261): a voter with an empty disk is *blank*, on disk,
+  until a leader admits it (`learner` says when, and why that is safe). Only when all voters are that empty do
+  they found an ensemble (`election`). It takes a quorum of wiped disks at once to lose anything.
 
 How this differs from the paper's text, which has three holes: proposals go to every follower that has been
 sent the history, not only to those that have acknowledged it; a proposal that the history held already is
 ignored; and a late joiner is told the latest commit, not that of its acknowledgement. From ZooKeeper's
 code: acknowledging is tied to the disk by construction, a leader hands over before it goes (`HandOver`),
 and `sync` asks a quorum (`Leading.ask_quorum`).
-
-Not here yet: a voter whose disk was wiped votes like any other (ZooKeeper wants a marker file).
 
 A zxid is ``epoch << 32 | counter``; the counter of an epoch's first proposal is 1. Roles are objects: a
 change of role builds a new one, so no field of the old one survives.

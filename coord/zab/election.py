@@ -15,7 +15,10 @@ is lost: what is committed is durable at a quorum, and any quorum of votes share
   leader itself says so, it works, and we join it, whatever our round and merit: an election never disturbs a
   leader that works.
 
-A vote says what is *durable* (ZOOKEEPER-2845). Observers have no vote; they listen.
+A vote says what is *durable* (ZOOKEEPER-2845). Observers have no vote; they listen. Nor has a voter whose
+disk was empty when it began (`Epochs.blank`): perhaps it was wiped, and has forgotten what a quorum relies on
+(ZOOKEEPER-261). If every single voter is as empty as that, nothing can have been forgotten: this is a new
+ensemble, and all of them vote.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ class Looking:
         peer.ballot = None
         self._mine = self._my_vote()
         self._votes: dict[int, Vote] = {}
+        self._fresh: set[int] = set()
+        """the others that have no history and have promised nothing, as they say themselves"""
         self._settled: dict[int, Vote] = {}
         """the latest of members that are not looking"""
         self._quiet_ticks = 0
@@ -64,8 +69,13 @@ class Looking:
             self._join_a_working_leader()
             return
         self._settled.pop(sender, None)
+        if vote.fresh:
+            self._fresh.add(sender)
+        else:
+            self._fresh.discard(sender)
         if vote.round < self._peer.round:
             self._peer.say(sender, self._mine)
+            self._decide()
             return
         if vote.round > self._peer.round:
             self._peer.round = vote.round
@@ -94,14 +104,19 @@ class Looking:
 
     def _my_vote(self) -> Vote:
         peer = self._peer
-        if not peer.is_voter:
-            return Vote(peer.round, 0, -1, -1, Standing.LOOKING)
-        return Vote(peer.round, peer.my_id, peer.durable_epoch, peer.history.durable, Standing.LOOKING)
+        if not peer.may_lead:
+            return self._vote_for(0, -1, -1)
+        return self._vote_for(peer.my_id, peer.durable_epoch, peer.history.durable)
+
+    def _vote_for(self, leader: int, epoch: int, zxid: int) -> Vote:
+        peer = self._peer
+        fresh = peer.is_voter and peer.epochs.accepted == 0 and peer.history.logged == 0
+        return Vote(peer.round, leader, epoch, zxid, Standing.LOOKING, fresh)
 
     def _adopt_better(self, vote: Vote) -> bool:
-        if vote.merit <= self._mine.merit or not self._peer.is_voter:
+        if vote.merit <= self._mine.merit or not self._peer.may_vote:
             return False
-        self._mine = Vote(self._peer.round, vote.leader, vote.epoch, vote.zxid, Standing.LOOKING)
+        self._mine = self._vote_for(vote.leader, vote.epoch, vote.zxid)
         self._quiet_ticks = 0
         return True
 
@@ -113,13 +128,24 @@ class Looking:
         peer = self._peer
         if not peer.is_voter or peer.role is not self:
             return
+        if peer.epochs.blank:
+            self._found_an_ensemble()
+            return
         votes = self._votes | {peer.my_id: self._mine}
+        if self._mine.leader == 0:
+            return  # no candidate yet
         supporters = [voter for voter, vote in votes.items() if vote.merit == self._mine.merit]
         everybody = len(supporters) == len(peer.quorum.voters)
         if peer.quorum.reached(supporters) and (everybody or self._quiet_ticks >= peer.timing.settle):
             leader = self._mine.leader
             peer.ballot = self._mine
             peer.become(Leading(peer) if leader == peer.my_id else Following(peer, leader))
+
+    def _found_an_ensemble(self) -> None:
+        peer = self._peer
+        if self._mine.fresh and self._fresh >= peer.quorum.voters - {peer.my_id}:
+            peer.set_epochs(peer.epochs._replace(blank=False))
+            peer.become(Looking(peer))
 
     def _join_a_working_leader(self) -> None:
         peer = self._peer

@@ -17,6 +17,7 @@ from coord.wire.members import (
     Ack,
     AckEpoch,
     AckNewLeader,
+    Admit,
     Append,
     Commit,
     HandOver,
@@ -82,7 +83,8 @@ class Following:
         if link.member != self.leader or self.link is not None:
             return False
         self.link = link
-        self._peer.say(link, Hello(self._peer.epochs.accepted, not self._peer.is_voter))
+        epochs = self._peer.epochs
+        self._peer.say(link, Hello(epochs.accepted, not self._peer.is_voter, epochs.blank))
         return True
 
     def unlinked(self, link: Link) -> None:
@@ -172,6 +174,9 @@ class Following:
         assert self.link is not None
         self._peer.say(self.link, Pong(message.number))
 
+    def _on_admit(self, message: Admit) -> None:
+        self._peer.set_epochs(self._peer.epochs._replace(blank=False))
+
     def _on_hand_over(self, message: HandOver) -> None:
         """A short cut past the election. The one named leads only if a quorum lets it, as ever."""
         from coord.zab.leading import Leading
@@ -179,7 +184,7 @@ class Following:
         peer = self._peer
         if not self.established:
             return
-        if message.leader == peer.my_id:
+        if message.leader == peer.my_id and peer.may_lead:
             peer.become(Leading(peer))
         else:
             peer.become(Following(peer, message.leader))
@@ -200,6 +205,7 @@ _RECEIVE: Final[dict[type, Callable[[Following, Any], None]]] = {
     NewLeader: Following._on_new_leader,
     Commit: Following._on_commit,
     Ping: Following._on_ping,
+    Admit: Following._on_admit,
     HandOver: Following._on_hand_over,
     Payload: Following._on_payload,
     Hello: Following._ignore,

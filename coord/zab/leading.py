@@ -21,6 +21,7 @@ from coord.wire.members import (
     Ack,
     AckEpoch,
     AckNewLeader,
+    Admit,
     Append,
     Commit,
     HandOver,
@@ -37,6 +38,7 @@ from coord.wire.members import (
     Truncate,
     Vote,
 )
+from coord.zab.following import Following
 from coord.zab.history import COUNTER_MAX, counter_of
 from coord.zab.learner import Learner, Phase
 from coord.zab.links import Link
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 class Leading:
     def __init__(self, peer: Peer) -> None:
+        assert peer.may_vote, "who has no vote does not lead"
         self._peer = peer
         self.leader = peer.my_id
         self.epoch = 0
@@ -66,6 +69,9 @@ class Leading:
         self._pings = 0
         self.leaving = False
         """takes no more proposals; hands over as soon as a follower has everything"""
+        self._leaving_ticks = 0
+        self._heir: int | None = None
+        """who was told to lead"""
 
     def begin(self) -> None:
         self._choose_epoch()
@@ -85,40 +91,55 @@ class Leading:
     def room(self) -> int:
         return COUNTER_MAX - counter_of(self._last_zxid)
 
+    @property
+    def entry_wanted(self) -> bool:
+        """Does a blank follower wait for a proposal, and there is none?"""
+        logged = self._peer.history.logged
+        return (
+            self.established
+            and not self.leaving
+            and any(
+                learner.blank and learner.phase is Phase.ACTIVE and learner.came_at >= logged
+                for learner in self.learners.values()
+            )
+        )
+
     def propose(self, proposal: Proposal) -> None:
         assert self.established, "a leader proposes only in an established epoch"
         assert not self.leaving
         assert proposal.first_zxid == self.next_zxid
         assert proposal.last_zxid - proposal.first_zxid < self.room
         self._last_zxid = proposal.last_zxid
+        previous = self._peer.history.logged
         self._peer.log(proposal)
         self._peer.promise_myself(Ack(proposal.last_zxid))
-        for link, learner in self.learners.items():
+        for learner in self.learners.values():
             if learner.takes_proposals:
-                learner.sent = proposal.last_zxid
-                self._peer.say(link, Append(proposal))
+                learner.offer(self._peer, proposal, previous)
 
     def leave(self) -> None:
-        """Propose no more, and let the best follower lead once it has everything. (Its members notice as they
-        would notice a crash, only sooner; if none takes over, this member leads until it is gone.)"""
+        """Propose no more, and let the best follower lead once it has everything; then follow it, too. If
+        none takes over for as long as a leader may be silent, this member goes on leading."""
         self.leaving = True
+        self._leaving_ticks = 0
         self._hand_over()
 
     def _hand_over(self) -> None:
-        history = self._peer.history
-        if not self.leaving or not self.established or history.committed < history.logged:
+        if not self.leaving or self._heir is not None or not self.established:
             return
         heirs = [
             learner.member
             for learner in self.learners.values()
             if learner.phase is Phase.ACTIVE
             and learner.votes
-            and self._acknowledged.get(learner.member, 0) >= history.logged
+            and learner.member in self._peer.quorum.electable
+            and self._acknowledged.get(learner.member, 0) >= self._peer.history.logged
         ]
         if heirs:
+            self._heir = max(heirs)
             for link, learner in self.learners.items():
                 if learner.phase is Phase.ACTIVE:
-                    self._peer.say(link, HandOver(max(heirs)))
+                    self._peer.say(link, HandOver(self._heir))
 
     def ask_quorum(self) -> int:
         """Begins a round of pings; once `quorum_answered` it, this member was the leader after the call."""
@@ -126,7 +147,7 @@ class Leading:
         return self._pings
 
     def quorum_answered(self, number: int) -> bool:
-        answered = [learner.member for learner in self.learners.values() if learner.ponged >= number]
+        answered = [one.member for one in self.learners.values() if one.votes and one.ponged >= number]
         return self._peer.quorum.reached([*answered, self._peer.my_id])
 
     # -- what comes in --------------------------------------------------------------------------------
@@ -138,6 +159,10 @@ class Leading:
             learner.silent += 1
             if learner.silent > (timing.silence if learner.phase is Phase.ACTIVE else timing.join):
                 self._drop(link)
+        if self.leaving:
+            self._leaving_ticks += 1
+            if self._leaving_ticks > timing.silence:
+                self.leaving, self._heir = False, None
         if self.established:
             if not self._quorum_in_touch():
                 peer.step_down()
@@ -163,10 +188,15 @@ class Leading:
         return True
 
     def unlinked(self, link: Link) -> None:
-        if link in self.learners:
-            self._drop(link)
-            if self.established and not self._quorum_in_touch():
-                self._peer.step_down()
+        if link not in self.learners:
+            return
+        self._drop(link)
+        if self._heir is not None:
+            # The others go as they were told. Once the heir has gone, it was told, too: links end with us.
+            if link.member == self._heir:
+                self._peer.become(Following(self._peer, self._heir))
+        elif self.established and not self._quorum_in_touch():
+            self._peer.step_down()
 
     def receive(self, link: Link, message: LinkMessage) -> None:
         learner = self.learners.get(link)
@@ -219,7 +249,10 @@ class Leading:
         if learner.phase is not Phase.CONNECTED:
             return
         learner.phase = Phase.GREETED
-        learner.votes = not message.observer and learner.member in self._peer.quorum.voters
+        is_voter = not message.observer and learner.member in self._peer.quorum.voters
+        learner.blank = is_voter and message.blank
+        learner.votes = is_voter and not message.blank
+        learner.came_at = self._peer.history.logged
         if message.accepted > self.epoch > 0:
             # It may never follow this epoch, and would stay outside for ever: begin a newer one, with it.
             self._peer.epoch_heard = max(self._peer.epoch_heard, message.accepted)
@@ -272,7 +305,7 @@ class Leading:
         if established_before:
             # The latest, not that of the acknowledgement: else what was committed meanwhile never would be
             # at this follower (the paper's third hole).
-            self._peer.say(learner.link, Commit(min(self._peer.committed, learner.sent)))
+            self._say_committed_to(learner)
 
     def _count_leader(self, member: int) -> None:
         peer = self._peer
@@ -289,6 +322,11 @@ class Leading:
     def _on_ack(self, learner: Learner, message: Ack) -> None:
         if learner.votes and message.zxid > self._acknowledged.get(learner.member, 0):
             self._count_ack(learner.member, message.zxid)
+        sent_before = learner.sent
+        if not learner.acknowledged(self._peer, message.zxid):
+            self._drop(learner.link)
+        elif learner.sent > sent_before and learner.phase is Phase.ACTIVE:
+            self._say_committed_to(learner)  # what it gets now may be committed long since
 
     def _count_ack(self, member: int, zxid: int) -> None:
         peer = self._peer
@@ -302,9 +340,15 @@ class Leading:
         self._hand_over()
 
     def _say_committed(self) -> None:
-        for link, learner in self.learners.items():
+        for learner in self.learners.values():
             if learner.phase is Phase.ACTIVE:
-                self._peer.say(link, Commit(min(self._peer.committed, learner.sent)))
+                self._say_committed_to(learner)
+
+    def _say_committed_to(self, learner: Learner) -> None:
+        self._peer.say(learner.link, Commit(min(self._peer.committed, learner.sent)))
+        if learner.blank and self._peer.committed > learner.came_at:
+            learner.blank, learner.votes = False, True
+            self._peer.say(learner.link, Admit())
 
     def _on_pong(self, learner: Learner, message: Pong) -> None:
         # One that does not follow this epoch yet may have accepted a newer one: its answer proves nothing.
@@ -325,7 +369,7 @@ class Leading:
             self._peer.say(link, Ping(self._pings))
 
     def _quorum_in_touch(self) -> bool:
-        present = [learner.member for learner in self.learners.values() if learner.phase is Phase.ACTIVE]
+        present = [one.member for one in self.learners.values() if one.votes and one.phase is Phase.ACTIVE]
         return self._peer.quorum.reached([*present, self._peer.my_id])
 
     def _drop(self, link: Link) -> None:
@@ -347,4 +391,6 @@ _RECEIVE: Final[dict[type, Callable[[Leading, Learner, Any], None]]] = {
     NewLeader: Leading._ignore,
     Commit: Leading._ignore,
     Ping: Leading._ignore,
+    Admit: Leading._ignore,
+    HandOver: Leading._ignore,
 }

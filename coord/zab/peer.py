@@ -43,6 +43,9 @@ class Epochs(NamedTuple):
 
     accepted: int
     current: int
+    blank: bool = False
+    """This member began with an empty disk, and no leader has let it vote since. It may have lost what it
+    had promised: so it counts for nothing (see `learner`)."""
 
 
 @dataclass(slots=True)
@@ -77,6 +80,9 @@ Addressee = int | Link
 """a member on the election network, or a link"""
 _SELF = Link(0, 0)
 
+IN_FLIGHT_BYTES_MAX = RECENT_BYTES_MAX // 4
+"""Less than what is kept in memory: a slow follower goes on from there."""
+
 
 class Peer:
     def __init__(
@@ -91,8 +97,10 @@ class Peer:
         observers: Sequence[int] = (),
         timing: Timing | None = None,
         recent_bytes: int = RECENT_BYTES_MAX,
+        in_flight_bytes: int = IN_FLIGHT_BYTES_MAX,
     ) -> None:
-        """`ends`, `base`, `recent_bytes`: see `History`. `observers` follow without a vote."""
+        """`ends`, `base`, `recent_bytes`: see `History`. `observers` follow without a vote. `in_flight_bytes`
+        of proposals are on their way to one follower at the most, and one proposal."""
         assert my_id in quorum.voters or my_id in observers, (my_id, quorum.voters)
         assert 0 <= epochs.current <= epochs.accepted, epochs
         assert epoch_of(last_zxid) <= epochs.current, (last_zxid, epochs)
@@ -102,6 +110,7 @@ class Peer:
         self.others = sorted((quorum.voters | set(observers)) - {my_id})
         self.timing = timing or Timing()
         self.history = History(last_zxid, ends, base, recent_bytes)
+        self.in_flight_bytes = in_flight_bytes
         self.epochs = epochs
         self.round = 0
         self.ballot: Vote | None = None
@@ -152,6 +161,20 @@ class Peer:
     def room(self) -> int:
         """How many entries this epoch can still take; when they run out call `step_down`."""
         return self._lead().room
+
+    @property
+    def may_vote(self) -> bool:
+        """Does this member count, where members are counted?"""
+        return self.is_voter and not self.epochs.blank
+
+    @property
+    def may_lead(self) -> bool:
+        return self.may_vote and self.my_id in self.quorum.electable
+
+    @property
+    def entry_wanted(self) -> bool:
+        """Would any entry help: is there nothing to propose, and somebody waits for a proposal?"""
+        return isinstance(self.role, Leading) and self.role.entry_wanted
 
     # -- what the caller feeds ------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ class Quorum(Protocol):
     """Any two sets that are `reached` share a member; that is all agreement needs of it."""
 
     voters: frozenset[int]
+    electable: frozenset[int]
+    """the voters that may lead"""
 
     def reached(self, members: Collection[int]) -> bool:
         """Do `members` (others than voters do not count) form a quorum?"""
@@ -24,7 +26,7 @@ class Majority:
 
     def __init__(self, voters: Collection[int]) -> None:
         assert voters, "an ensemble needs at least one voter"
-        self.voters = frozenset(voters)
+        self.voters = self.electable = frozenset(voters)
 
     def reached(self, members: Collection[int]) -> bool:
         return 2 * len(self.voters.intersection(members)) > len(self.voters)
@@ -32,10 +34,11 @@ class Majority:
 
 class Hierarchical:
     """More than half of the groups, each by more than half of its weight; groups without weight do not
-    count (ZooKeeper's `QuorumHierarchical`)."""
+    count, and who has no weight does not lead (ZooKeeper's `QuorumHierarchical`)."""
 
     def __init__(self, groups: Mapping[int, Collection[int]], weights: Mapping[int, int]) -> None:
         self.voters = frozenset(member for group in groups.values() for member in group)
+        self.electable = frozenset(member for member in self.voters if weights.get(member, 1))
         self._groups = [
             {member: weights.get(member, 1) for member in group}
             for group in groups.values()

@@ -129,6 +129,10 @@ class EnsembleProcesses:
         """The connect string of these members, or of all."""
         return ",".join(self._servers[one].hosts for one in ids or self.ids)
 
+    def epochs(self, one: int) -> str:
+        """The file that says what it has promised."""
+        return (self.data_directory(one) / "coord" / "epochs").read_text()
+
     @property
     def running(self) -> list[int]:
         """Paused ones included."""

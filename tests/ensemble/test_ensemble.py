@@ -256,6 +256,28 @@ async def test_a_wiped_member_comes_back(tmp_path: Path, from_memory: bool) -> N
 
 
 @pytest.mark.trio
+async def test_s22_a_wiped_voter_helps_nobody_to_forget_what_was_acknowledged(tmp_path: Path) -> None:
+    """Two of three have it; one of the two loses its disk, and the third has never heard of it."""
+    async with three(tmp_path) as ensemble:
+        leader = await ensemble.leader()
+        behind, wiped = ensemble.followers(leader)
+        ensemble.kill(behind)
+        async with coord.connect(ensemble.hosts(leader)) as zk:
+            await zk.create("/acknowledged")
+        ensemble.kill(leader, wiped)
+        ensemble.wipe(wiped)
+        ensemble.spawn(behind, wiped)
+        with pytest.raises(AssertionError, match="no leader within"):
+            await ensemble.leader(seconds=3)
+        assert "has no vote until" in ensemble.log(wiped)
+        ensemble.spawn(leader)
+        await ensemble.until_all_serve()
+        async with coord.connect(ensemble.hosts(wiped)) as zk:
+            assert await zk.exists("/acknowledged", linearizable=True) is not None
+        await ensemble.until(lambda: "blank" not in ensemble.epochs(wiped), "its admission")
+
+
+@pytest.mark.trio
 async def test_nothing_acknowledged_is_lost_when_all_are_killed_at_once(tmp_path: Path) -> None:
     async with three(tmp_path, snapCount="500") as ensemble:
         acknowledged: list[str] = []

@@ -5,7 +5,8 @@ raises `Violation` at the moment it happens:
 
 - an epoch has one leader, and its quorum has accepted it, durably, before the leader uses it;
 - a zxid is given once; histories have no gap;
-- nothing is committed before a quorum of the disks holds it, and from then on a quorum always does;
+- nothing is committed before a quorum of the disks holds it, and from then on a quorum always does, the
+  disks that were wiped and have no vote apart;
 - any two members apply the same proposals, byte by byte, in the same order;
 - a new leader's history holds everything that is committed;
 - a member that has an established epoch on disk has the history with which that began;
@@ -72,7 +73,7 @@ class Chronicle:
             case AckEpoch(epoch, current, ends, counts):
                 true = disk.epochs.accepted == epoch and disk.epochs.current >= current
                 true = true and ends[-1] == disk.last_zxid and set(ends) <= {0, *disk.ends()}
-                if counts:
+                if counts and not disk.saved.blank:
                     demand((member.id, epoch) not in self._supported, "%d accepts %d twice", member.id, epoch)
                     assert isinstance(to, Link)
                     self._supported[member.id, epoch] = to.member
@@ -114,7 +115,7 @@ class Chronicle:
         """Something was taken from a disk, or may have been: a quorum still holds what is committed."""
         known = len(self.committed)
         holders = [one.id for one in self._members if one.disk.history[:known] == self.committed]
-        demand(self._quorum.reached(holders), "only %s still hold what is committed", holders)
+        demand(self._enough(holders), "only %s still hold what is committed", holders)
         for one in self._members:
             least = self._established.get(one.disk.saved.current, 0)
             demand(one.disk.last_zxid >= least, "%d has an epoch on disk ahead of its history", one.id)
@@ -127,6 +128,11 @@ class Chronicle:
 
     # -- what is demanded -----------------------------------------------------------------------------
 
+    def _enough(self, holders: Sequence[int]) -> bool:
+        """Is there no quorum without them? (A blank member is in no quorum, whatever it held.)"""
+        blank = [one.id for one in self._members if one.disk.saved.blank]
+        return self._quorum.reached([*holders, *blank])
+
     def _on_disk(self, member: Member, zxid: int) -> bool:
         """Epoch by epoch the first acknowledged zxid may be that of no proposal: a history without any."""
         return member.disk.last_zxid >= zxid and (zxid == 0 or member.disk.holds(self._proposals[zxid]))
@@ -137,7 +143,11 @@ class Chronicle:
             return
         demand(epoch not in self.epochs, "epoch %d has two leaders; one is %d", epoch, member.id)
         self.epochs[epoch] = role
-        accepted = [one.id for one in self._members if one.disk.saved.accepted >= epoch]
+        accepted = [  # a disk that was wiped since then counts: its member does not accept another
+            one.id
+            for one in self._members
+            if one.disk.saved.accepted >= epoch or (one.id, epoch) in self._supported
+        ]
         demand(self._quorum.reached(accepted), "epoch %d is used, but only %s accepted it", epoch, accepted)
         supporters = [
             one for one in accepted if one == member.id or self._supported.get((one, epoch)) == member.id
@@ -159,11 +169,9 @@ class Chronicle:
 
     def _commit(self, zxid: int) -> None:
         holders = [one.id for one in self._members if one.disk.holds(self._proposals[zxid])]
-        demand(
-            self._quorum.reached(holders), "%s is committed, but only %s have it on disk", name(zxid), holders
-        )
+        demand(self._enough(holders), "%s is committed, but only %s have it on disk", name(zxid), holders)
         current = [one.id for one in self._members if one.disk.epochs.current >= epoch_of(zxid)]
-        demand(self._quorum.reached(current), "epoch %d is current only at %s", epoch_of(zxid), current)
+        demand(self._enough(current), "epoch %d is current only at %s", epoch_of(zxid), current)
         self._committed_zxid = zxid
 
     def _apply(self, member: Member, place: int, proposal: Proposal) -> None:

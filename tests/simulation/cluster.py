@@ -18,6 +18,7 @@ from random import Random
 
 from coord.wire.members import LinkMessage, Ping, Pong
 from coord.zab.history import RECENT_BYTES_MAX
+from coord.zab.peer import IN_FLIGHT_BYTES_MAX
 from coord.zab.quorum import Hierarchical, Majority, Quorum
 from coord.zab.timing import Timing
 from tests.simulation.chronicle import Chronicle, demand
@@ -39,6 +40,7 @@ class Cluster:
         self.quorum, self.observers = draw_ensemble(random)
         self.timing = draw_timing(random)
         self.recent_bytes = random.choice([30, 100, 300, RECENT_BYTES_MAX])
+        self.in_flight_bytes = random.choice([1, 30, 100, IN_FLIGHT_BYTES_MAX])
         self.faults = Faults.draw(random)
         self.network = Network(self.timeline, random)
         self.network.weather = Weather(
@@ -50,6 +52,9 @@ class Cluster:
             member.clock_rate = random.uniform(0.8, 1.25)
             member.sync_time = random.choice([0.02, 0.1, 0.1, 1.0])
             member.depth = random.choice([1, 1, 3])
+        if random.random() < 0.5:  # else everybody is trusted from the start
+            for voter in self.quorum.voters:
+                self.members[voter].disk.wipe()
         self.chronicle = Chronicle(self.quorum, [self.members[one] for one in sorted(self.quorum.voters)])
         self._troubled = True
         self._working = True
@@ -119,6 +124,7 @@ class Cluster:
         applied = self.chronicle.committed[: min(member.applied for member in self.members.values())]
         return (
             all(peer.in_touch for peer in peers)
+            and not any(peer.epochs.blank for peer in peers if peer.is_voter)
             and len({peer.leader for peer in peers}) == 1
             and applied != []
             and applied[-1].last_zxid > before
@@ -170,7 +176,9 @@ class Cluster:
             "pause": self._pause,
             "zombie": self._zombie,
             "fail_disk": self._fail_disk,
+            "wipe": self._wipe,
             "step_down": self._step_down,
+            "hand_over": self._hand_over,
             "mislead": self._mislead,
             "snapshot": self._snapshot,
         }
@@ -265,10 +273,25 @@ class Cluster:
         member.disk_fails = member.up
         self.timeline.after(self.random.choice([10, 60]), partial(self._start, member))
 
+    def _wipe(self) -> None:
+        """A disk is replaced by an empty one, as long as the others can go on without it."""
+        victim = self._someone()
+        voting = [one for one in self.quorum.voters if not self.members[one].disk.saved.blank]
+        if self.quorum.reached([one for one in voting if one != victim.id]):
+            self._down(victim)
+            self.note(victim.id, "has an empty disk")
+            victim.disk.wipe()
+            self.chronicle.disk_changed()
+
     def _step_down(self) -> None:
         for member in self.members.values():
             if member.up and member.peer.leading:
                 member.step_down()
+
+    def _hand_over(self) -> None:
+        for member in self.members.values():
+            if member.up and member.peer.leading:
+                member.leave()
 
     def _mislead(self) -> None:
         """The outcome of an election is advice: whoever it names, nothing may go wrong. So name anybody."""

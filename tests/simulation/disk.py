@@ -40,7 +40,8 @@ class Disk:
     def epochs(self) -> Epochs:
         """Never below the epoch of a zxid in the log: its leader had made that epoch durable."""
         epoch = epoch_of(self.last_zxid)
-        return Epochs(max(self.saved.accepted, epoch), max(self.saved.current, epoch))
+        saved = self.saved
+        return Epochs(max(saved.accepted, epoch), max(saved.current, epoch), saved.blank)
 
     def ends(self, after: int = 0) -> list[int]:
         """The last zxid of each epoch from the snapshot at `after` on."""
@@ -93,6 +94,12 @@ class Disk:
         self.snapshot = zxid
         covered = [proposal.last_zxid for proposal in self.history[: self.count(zxid)]]
         self.purged = max(self.purged, random.choice([0, *covered, zxid]))
+
+    def wipe(self) -> None:
+        """Everything is gone; what begins on it knows that it was empty."""
+        self.history = []
+        self.snapshot = self.purged = 0
+        self.saved = Epochs(0, 0, blank=True)
 
     def _truncate(self, zxid: int) -> None:
         assert zxid >= self.snapshot, "what a snapshot holds is committed"

@@ -25,7 +25,9 @@ class Faults:
     pause: float
     zombie: float
     fail_disk: float
+    wipe: float
     step_down: float
+    hand_over: float
     mislead: float
     snapshot: float
     trap: float
@@ -48,7 +50,9 @@ class Faults:
             pause=rate(0.005),
             zombie=rate(0.005),
             fail_disk=rate(0.002),
+            wipe=rate(0.005),
             step_down=rate(0.003),
+            hand_over=rate(0.005),
             mislead=rate(0.02),
             snapshot=rate(0.02),
             trap=rate(0.004),

@@ -74,6 +74,7 @@ class Member:
             observers=cluster.observers,
             timing=cluster.timing,
             recent_bytes=cluster.recent_bytes,
+            in_flight_bytes=cluster.in_flight_bytes,
         )
         self.view = list(disk.history)
         self.applied = disk.count(disk.snapshot)
@@ -174,12 +175,17 @@ class Member:
         self.peer.step_down()
         self._settle()
 
+    def leave(self) -> None:
+        self._cluster.note(self.id, "is told to hand over")
+        self.peer.leave()
+        self._settle()
+
     def follow(self, leader: int) -> None:
         """As if an election had ended so."""
         peer = self.peer
         if leader != self.id:
             peer.become(Following(peer, leader))
-        elif peer.is_voter:
+        elif peer.may_lead:
             peer.become(Leading(peer))
         self._settle()
 
@@ -246,7 +252,7 @@ class Member:
         work = self._under_way.popleft()
         self.disk.write(work)
         self._cluster.note(self.id, "has work %d on disk", work.ticket)
-        if work.truncate is not None or work.install is not None:
+        if work.truncate is not None or work.install is not None or work.epochs is not None:
             self._cluster.chronicle.disk_changed()
         if self._under_way:
             self._begin_write()

@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = 0
     with ThreadPoolExecutor(arguments.processes) as pool:
         for mutant, needed, how in pool.map(partial(seeds_needed, seeds=arguments.seeds), chosen):
-            expected = (needed is None) == (mutant.name in WATERPROOF)
+            expected = (needed is None and not how) == (mutant.name in WATERPROOF)
             wrong += not expected
             reason = WATERPROOF.get(mutant.name, how) if needed is None else how
             seen = "-" if needed is None else needed

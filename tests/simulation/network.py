@@ -85,7 +85,13 @@ class Network:
         for _ in range(copies):
             if self.reaches(sender.id, receiver.id) and self._random.random() >= self.weather.lost:
                 delay = self._delay(sender.id, receiver.id)
-                self._timeline.after(delay, partial(receiver.hear, sender.id, vote))
+                # It comes over a connection, which does not outlive the receiver's process.
+                hear = partial(self._deliver_vote, receiver, receiver.incarnation, sender.id, vote)
+                self._timeline.after(delay, hear)
+
+    def _deliver_vote(self, receiver: Member, incarnation: int, sender: int, vote: Vote) -> None:
+        if receiver.incarnation == incarnation:
+            receiver.hear(sender, vote)
 
     # -- links ----------------------------------------------------------------------------------------
 

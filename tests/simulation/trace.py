@@ -24,6 +24,8 @@ def describe(message: LinkMessage | Vote) -> str:
     words = []
     for field in fields(message):
         value = getattr(message, field.name)
+        if isinstance(value, bool) and value == field.default:
+            continue
         if field.name in _ZXIDS:
             value = name(value)
         elif field.name == "ends":

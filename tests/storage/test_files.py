@@ -78,9 +78,11 @@ def test_making_directories(tmp_path: Path) -> None:
 
 
 def test_epochs_are_zero_until_saved(tmp_path: Path) -> None:
-    assert epoch_file.load(tmp_path) == Epochs(0, 0)
+    assert epoch_file.load(tmp_path) is None
     epoch_file.save(tmp_path, Epochs(5, 3))
     assert epoch_file.load(tmp_path) == Epochs(5, 3)
+    epoch_file.save(tmp_path, Epochs(5, 3, blank=True))
+    assert epoch_file.load(tmp_path) == Epochs(5, 3, blank=True)
 
 
 def test_epochs_that_cannot_be(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_epochs_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_damaged_epochs_are_never_believed(tmp_path: Path) -> None:
-    epoch_file.save(tmp_path, Epochs(5, 3))
+    epoch_file.save(tmp_path, Epochs(5, 3, blank=True))
     path = tmp_path / "epochs"
     data = path.read_bytes()
     for bit in range(len(data) * 8):

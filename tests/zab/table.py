@@ -24,7 +24,7 @@ from coord.zab.history import RECENT_BYTES_MAX
 from coord.zab.leading import Leading
 from coord.zab.learner import Fetch
 from coord.zab.links import Link
-from coord.zab.peer import Peer, Role, Work
+from coord.zab.peer import IN_FLIGHT_BYTES_MAX, Peer, Role, Work
 from coord.zab.quorum import Majority, Quorum
 from coord.zab.timing import Timing
 from tests.simulation.disk import Disk
@@ -69,11 +69,13 @@ class Table:
         quorum: Quorum | None = None,
         timing: Timing | None = None,
         recent_bytes: int = RECENT_BYTES_MAX,
+        in_flight_bytes: int = IN_FLIGHT_BYTES_MAX,
     ) -> None:
         self.quorum = quorum or Majority(voters)
         self.observers = list(observers)
         self.timing = timing
         self.recent_bytes = recent_bytes
+        self.in_flight_bytes = in_flight_bytes
         self.seats = {member: Seat() for member in [*voters, *observers]}
         self.heard: list[str] = []
         self.votes: deque[tuple[int, int, Vote]] = deque()
@@ -123,6 +125,7 @@ class Table:
                 observers=self.observers,
                 timing=self.timing,
                 recent_bytes=self.recent_bytes,
+                in_flight_bytes=self.in_flight_bytes,
             )
             seat.role = seat.peer.role
             self._settle(member)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from coord.wire.members import (
+    Ack,
     AckEpoch,
     AckNewLeader,
     Append,
@@ -114,7 +115,7 @@ def test_a_vote_of_an_older_round_is_answered_and_not_counted() -> None:
     peer.step_down()
     peer.take_messages()
     peer.hear(3, Vote(1, 3, 9, zxid(9, 9), Standing.LOOKING))
-    assert peer.take_messages() == [(3, Vote(2, 1, 0, 0, Standing.LOOKING))]
+    assert peer.take_messages() == [(3, Vote(2, 1, 0, 0, Standing.LOOKING, fresh=True))]
 
 
 def test_a_newer_round_forgets_the_votes_of_the_older() -> None:
@@ -254,6 +255,41 @@ def test_the_leader_hands_over_to_a_follower_that_has_everything() -> None:
     peer.receive(link, Commit(0))
     peer.receive(link, HandOver(peer.my_id))
     assert isinstance(peer.role, Leading)
+
+
+def test_who_has_handed_over_follows_its_heir() -> None:
+    table = serving()
+    table.peer(3).leave()
+    assert not table.peer(3).leading, "it proposes no more"
+    table.run_until(lambda: table.serves() and table.peer(2).leading, ticks=2)
+    assert table.peer(3).leader == table.peer(1).leader == 2
+    table.propose(2, b"a")
+    table.run_until(lambda: all(table.log(member) == [b"a"] for member in table.seats))
+
+
+def test_a_leader_that_nobody_can_follow_stays() -> None:
+    """Who could take over does not acknowledge what is under way."""
+    table = serving()
+    table.held = lambda sender, to, message: isinstance(message, Ack)
+    table.propose(3, b"b")
+    table.peer(3).leave()
+    table.run(ticks=table.peer(3).timing.silence)
+    assert not table.peer(3).leading
+    table.run(ticks=2)
+    assert table.peer(3).leading
+    table.held = lambda sender, to, message: False
+    table.propose(3, b"c")
+    table.quiet()
+    assert table.peer(3).committed == table.peer(3).history.logged
+
+
+def test_an_heir_that_is_gone_does_not_hold_the_others_up() -> None:
+    table = serving()
+    table.held = lambda sender, to, message: to == 2 and isinstance(message, HandOver)
+    table.peer(3).leave()
+    table.tick(3)
+    table.crash(2)
+    table.run_until(lambda: table.serves([1, 3]))
 
 
 def test_a_link_of_somebody_else_is_not_wanted() -> None:

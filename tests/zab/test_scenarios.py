@@ -10,8 +10,7 @@ Each test is named after its scenario. Those that are not here, and why:
 - S14 (a stale queue writes into the log after its role ended): a role owns no queue. Work is the peer's own,
   in one order across roles (`test_s14_…`).
 - S16 (the log's file handle after a truncation): the storage's.
-- S22 (a voter restarted with a wiped disk votes): a peer can't know what its disk once held. The server does,
-  by its marker file; until there is one, a wiped voter is not safe.
+- S22 (a voter restarted with a wiped disk votes): see `test_blank`, and `tests/ensemble` for real disks.
 - S31 (a leader that may not commit, since it takes itself for somebody else): there is no such state. A
   leader that is established commits; one that is not steps down (`test_s31_…`).
 

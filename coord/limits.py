@@ -51,6 +51,9 @@ FILES_RESERVED = 64
 HANDSHAKE_SECONDS = 30.0
 """A connection that has not opened a session by then is closed."""
 
+CATCH_UP_SECONDS = 1.0
+"""A client that has seen more than a member of an ensemble has applied waits there so long for it to come."""
+
 LAST_REPLY_SECONDS = 5.0
 """A connection that is to be closed and does not take its last bytes by then is cut off."""
 

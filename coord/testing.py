@@ -80,6 +80,13 @@ class EmbeddedServer:
         """End it, as SIGTERM does: connections are closed, sessions stay in the log."""
         if self.server is None:
             return
+        await self.server.retire()
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End it at once: connections break, requests under way may be done or not."""
+        if self.server is None:
+            return
         self._scope.cancel()
         await self._stopped.wait()
 

@@ -122,11 +122,16 @@ class Link:
         """Keeps the session connected until `stop`."""
         try:
             with self._scope:
-                # Once closed, the server ends the connection itself: that is no reason for another.
-                while not self.closed and self._core.state is not SessionState.AUTH_FAILED:
+                while self._goes_on and self._core.state is not SessionState.AUTH_FAILED:
                     await self._attempt(await self._addresses.next())
         finally:
             self.stopped.set()
+
+    @property
+    def _goes_on(self) -> bool:
+        """Once the session is closed, the server ends the connection itself: that is no reason for another,
+        unless the server goes and leaves it to the next one."""
+        return not self.closed or self._core.moving
 
     def stop(self, error: type[CoordError] = ClientClosed) -> None:
         """Ends the task and fails whoever still waits for a reply."""
@@ -168,7 +173,7 @@ class Link:
         except (CoordError, *_BROKEN) as error:
             logger.info("no connection to %s: %s", _name(address), error)
         finally:
-            if not self.closed:
+            if self._goes_on:
                 core.detach()
                 self.settle()
             if stream is not None:

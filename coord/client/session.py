@@ -18,7 +18,8 @@ Rules that hold:
 - Requests leave in the order they were submitted and are answered in the order they left; a reply out of
   order ends the connection.
 - On a new connection the order is: credentials, watches, reads that were not answered, new requests.
-- A write that was sent and not answered fails with `ConnectionLost`; a read is sent again.
+- A write that was sent and not answered fails with `ConnectionLost`; a read is sent again. But if the server
+  has said goodbye, it has taken nothing that it did not answer: all of that is asked of the next one.
 - The session is over only by a server's word: a handshake that refuses it, or answers with another
   session, or a reply that says so. Then every unanswered call fails with `SessionExpired`.
 """
@@ -56,6 +57,7 @@ from coord.errors import (
 )
 from coord.wire.frames import FrameBuffer, FrameTooLarge, pack_frame
 from coord.wire.records import (
+    GOODBYE_ERROR,
     REPLY_HEADER_BYTES,
     AuthPacket,
     CheckWatchesRequest,
@@ -106,6 +108,8 @@ class Session:
         self._outcomes: list[Outcome] = []
         self._xid = 0
         self._attached_at = -inf
+        self.moving = False
+        """the server has said goodbye, and no other one is found yet"""
 
     # -- what is known ------------------------------------------------------------------------------
 
@@ -191,9 +195,9 @@ class Session:
         again: list[Call] = []
         for call in pending:
             size = len(call.body) + _REQUEST_HEADER.size
-            if size > limits.FRAME_BYTES_MAX:
+            if size > limits.FRAME_BYTES_MAX and not self.moving:
                 self._fail(call, RequestTooLarge(size, path=call.path, operation=call.operation))
-            elif not call.repeatable:
+            elif not call.repeatable and not self.moving:
                 self._fail(call, ConnectionLost(path=call.path, operation=call.operation))
             elif call.abandoned:
                 call.finished = True
@@ -297,6 +301,7 @@ class Session:
         self.lease.timeout = reply.timeout_ms / 1000
         self.lease.acknowledge(self._attached_at)
         self._phase = _Phase.OPEN
+        self.moving = False
         self.state = SessionState.CONNECTED_READ_ONLY if reply.read_only else SessionState.CONNECTED
         for credential in self._credentials:
             self._send_auth(credential)
@@ -312,6 +317,9 @@ class Session:
             return
         if zxid > self.last_zxid:
             self.last_zxid = zxid
+        if xid == Xid.PING and error == GOODBYE_ERROR:
+            self.moving = True
+            raise ConnectionLost("the server is about to end")
         if xid == Xid.PING:
             self.lease.pong()
         elif xid == Xid.AUTH:

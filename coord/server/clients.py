@@ -69,13 +69,14 @@ def admit(replica: Replica, host: str, port: int) -> Connection | None:
 class ClientSocket:
     """One client's socket: carries a `Connection`'s bytes."""
 
-    __slots__ = ("_interest", "_owner", "_socket", "_unsent", "connection")
+    __slots__ = ("_interest", "_lingers", "_owner", "_socket", "_unsent", "connection")
 
     def __init__(self, owner: ClientSockets, sock: socket.socket, connection: Connection) -> None:
         self._owner = owner
         self._socket = sock
         self._unsent: bytes | memoryview = b""
         self._interest = _READ
+        self._lingers = False
         self.connection = connection
 
     def ready(self, mask: int) -> None:
@@ -92,9 +93,11 @@ class ClientSocket:
         except OSError as error:
             self.close(f"the connection broke: {error.strerror}")
             return
-        if data:
+        if data and not self._lingers:
             self.connection.receive(data)
             self._set_interest()
+        elif data:
+            pass  # it has not heard the goodbye yet
         else:
             self.close("")
 
@@ -119,11 +122,25 @@ class ClientSocket:
         connection.unsent_bytes = len(data)
         if len(data) > OUTBOX_BYTES_FATAL:
             self.close(f"the client reads too slowly: {len(data)} bytes wait for it")
+        elif not data and connection.said_goodbye:
+            self._linger()
         elif not data and connection.phase is Phase.CLOSING:
             self.close(connection.close_reason)
         else:
             connection.resume()
             self._set_interest()
+
+    def _linger(self) -> None:
+        """Nothing more is said. To close now could overtake what was: first the client hears it, and ends."""
+        if not self._lingers:
+            self._lingers = True
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close("")
+                return
+            self._owner.change_interest(self._socket, self, self._interest, _READ)
+            self._interest = _READ
 
     def _set_interest(self) -> None:
         connection = self.connection

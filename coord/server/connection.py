@@ -43,6 +43,7 @@ from coord.wire.ensemble import Identities
 from coord.wire.frames import FrameBuffer, FrameTooLarge
 from coord.wire.jute import pack_int
 from coord.wire.records import (
+    GOODBYE_ERROR,
     AuthPacket,
     ConnectReply,
     EventType,
@@ -113,6 +114,7 @@ class Connection:
         self.stalled = False  # whole requests wait in the frame buffer
         self.stats = ConnectionStats(established_ms=replica.wall_ms)
         self.close_reason = ""
+        self.said_goodbye = False  # the carrier is to read, and forget, whatever is still on its way
         self._dirty = False
         self._frames = FrameBuffer(frame_limit)
         # xid, opcode, body (None: a write, which the replica has), when it came, size
@@ -300,6 +302,14 @@ class Connection:
                 self._finish_sync()
             else:
                 self._sync_asked = True
+        if self.replica.lobby.hears_no_more and not self._pipeline and self.phase is Phase.OPEN:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """Everything taken is answered: what else the client has asked for is for another member."""
+        self.said_goodbye = True
+        self._say(_pack_header(_HEADER_BYTES, Xid.PING, self.replica.machine.zxid, GOODBYE_ERROR))
+        self.close("")
 
     def _answer_head(self) -> None:
         xid, op, body, received_at = self._leave()
@@ -403,6 +413,7 @@ class Connection:
         self.timeout_ms = timeout_ms
         self._say_connect_reply(ConnectReply(0, timeout_ms, session_id, password, False))
         self.receive(b"")
+        self.proceed()
 
     def refuse_session(self, reason: str) -> None:
         """Unknown or expired session, or a wrong password: clients read a timeout of 0 as "expired"."""

@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from coord.limits import HANDSHAKE_SECONDS
+from coord.limits import CATCH_UP_SECONDS, HANDSHAKE_SECONDS
 from coord.logs import fields
 from coord.server.carrier import Phase
 from coord.server.connection import PASSWORD_NONE, Connection
@@ -35,7 +35,8 @@ class Lobby:
         self._config = replica.config
         self.connections: dict[Connection, None] = {}
         self.hears_no_more = False
-        """this member is about to go: it reads no more requests, and admits nobody"""
+        """this member is about to end: it reads no more requests, and admits nobody"""
+        self._ahead: dict[Connection, ConnectRequest] = {}  # have seen more than is applied here
         self._connections_of: Counter[str] = Counter()
         self._session_connection: dict[int, Connection] = {}
         self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
@@ -64,6 +65,16 @@ class Lobby:
         self.limit(connection, HANDSHAKE_SECONDS)
         return connection
 
+    def say_goodbye(self) -> None:
+        """This member is about to end: each client goes elsewhere once all is answered that it was heard
+        asking for."""
+        self.hears_no_more = True
+        for connection in list(self.connections):
+            if connection.phase is Phase.GREETING or connection in self._ahead:
+                connection.close("")
+            else:
+                connection.proceed()
+
     def limit(self, connection: Connection, seconds: float) -> None:
         """The connection must open a session, or take its last reply, within `seconds`."""
         self._beats_left[connection] = max(1, int(seconds * 1000 / self._replica.beat_ms))
@@ -76,6 +87,7 @@ class Lobby:
         if not self._connections_of[host]:
             del self._connections_of[host]
         self._beats_left.pop(connection, None)
+        self._ahead.pop(connection, None)
         self._replica.watches.drop(connection)
         if self._session_connection.get(connection.session_id) is connection:
             del self._session_connection[connection.session_id]
@@ -89,6 +101,10 @@ class Lobby:
         self._beats_left.pop(connection, None)
         if not self._replica.serving:
             connection.close("this server is not serving yet")
+        elif request.last_zxid_seen > self._replica.machine.zxid and self._config.is_ensemble:
+            # It has come from a member that is ahead by a moment, perhaps.
+            self._ahead[connection] = request
+            self.limit(connection, CATCH_UP_SECONDS)
         elif request.last_zxid_seen > self._replica.machine.zxid:
             connection.close(
                 f"the client has seen zxid 0x{request.last_zxid_seen:x}, "
@@ -99,6 +115,14 @@ class Lobby:
             self._replica.ask(connection, 0, Op.CREATE_SESSION, CreateSessionRequest(timeout_ms).encode())
         else:
             self._resume(connection, request)
+
+    def greet_those_ahead(self) -> None:
+        """More was applied here: may be it is what they have seen."""
+        for connection, request in list(self._ahead.items()):
+            if request.last_zxid_seen <= self._replica.machine.zxid:
+                del self._ahead[connection]
+                if connection.phase is Phase.OPENING:
+                    self.connect(connection, request)
 
     def _clamp(self, timeout_ms: int) -> int:
         config = self._config
@@ -158,7 +182,10 @@ class Lobby:
                 connection.close("this member has had no leader for too long")
 
     def _time_is_up(self, connection: Connection) -> None:
-        if connection.phase is not Phase.CLOSING:
+        if connection in self._ahead:
+            seen = self._ahead.pop(connection).last_zxid_seen
+            connection.close(f"the client has seen zxid 0x{seen:x}, which does not come to this server")
+        elif connection.phase is not Phase.CLOSING:
             connection.close("it has opened no session in time")
         elif connection.carrier is not None:
             connection.carrier.close("it does not take its last reply")

@@ -113,11 +113,6 @@ class Replica:
         return self._joined is self.peer.role and self.peer.in_touch
 
     @property
-    def is_idle(self) -> bool:
-        """Does no client of this member wait for the log?"""
-        return not len(self._pending)
-
-    @property
     def has_joined(self) -> bool:
         """Has this member caught up with whom the peer follows now (or leads itself)?"""
         return self._joined is self.peer.role
@@ -282,6 +277,8 @@ class Replica:
                 self.digests.append((self._digests_wanted.popleft(), self.machine.digest))
         if self._joined is not self.peer.role:
             applied = self._join() or applied
+        if applied:
+            self.lobby.greet_those_ahead()
         return applied
 
     def _apply(self, batch: Batch) -> None:

@@ -61,18 +61,27 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def serve(config: Config, until_input_ends: bool = False) -> None:
-    """A server until SIGTERM or SIGINT (or standard input) ends it; what it cannot survive is raised."""
+    """A server until SIGTERM or SIGINT (or standard input) ends it, the second one at once; what it cannot
+    survive is raised."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             server = Server(config)
             nursery.start_soon(server.run)
             if until_input_ends:
                 nursery.start_soon(_end_with_input, nursery.cancel_scope)
+            retiring = False
             async for number in signals:
                 log.info("ending on %s", signal.Signals(number).name)
-                break
-            await server.retire()
+                if retiring:
+                    break
+                retiring = True
+                nursery.start_soon(_retire, server, nursery.cancel_scope)
             nursery.cancel_scope.cancel()
+
+
+async def _retire(server: Server, scope: trio.CancelScope) -> None:
+    await server.retire()
+    scope.cancel()
 
 
 async def _end_with_input(scope: trio.CancelScope) -> None:

@@ -38,7 +38,7 @@ from coord.zab.peer import Peer
 
 log = logging.getLogger("coord.server")
 
-RETIRE_SECONDS = 3.0
+RETIRE_SECONDS = 1.5
 
 
 class Server:
@@ -104,21 +104,22 @@ class Server:
                 task_status.started(self)
 
     async def retire(self) -> None:
-        """What comes before an orderly end of a member: let another lead, answer what clients have asked.
+        """What comes before an orderly end: clients get their answers and go elsewhere; then another leads.
 
-        Bounded by `RETIRE_SECONDS`, whatever the others do. The caller cancels `run` afterwards.
+        `RETIRE_SECONDS` each at the most, whatever others do. The caller cancels `run` afterwards.
         """
         if not self._recovered:
             return
         replica = self.replica
         with trio.move_on_after(RETIRE_SECONDS):
-            replica.lobby.hears_no_more = True
-            if self.config.is_ensemble:
-                replica.peer.leave()
-                self.settle()
-                while replica.peer.leader == replica.peer.my_id:
-                    await self._settled.park()
-            while not replica.is_idle:
+            replica.lobby.say_goodbye()
+            self.settle()
+            while replica.lobby.connections:
+                await self._settled.park()
+        with trio.move_on_after(RETIRE_SECONDS):
+            replica.peer.leave()
+            self.settle()
+            while self.config.is_ensemble and replica.peer.leader == replica.peer.my_id:
                 await self._settled.park()
 
     async def _serve_clients(self, listener: socket.socket) -> None:

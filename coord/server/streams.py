@@ -26,6 +26,7 @@ class StreamCarrier:
         self._unsent = bytearray()
         self._changed = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
+        self._lingers = False
 
     def flush(self) -> None:
         self._unsent += self._connection.take_outbox()
@@ -54,7 +55,7 @@ class StreamCarrier:
     async def _receive(self, shell: Shell) -> None:
         connection = self._connection
         while connection.phase is not Phase.CLOSED:
-            while connection.congested or connection.phase is Phase.CLOSING:
+            while (connection.congested or connection.phase is Phase.CLOSING) and not self._lingers:
                 await self._changed.park()
             try:
                 data = await self._stream.receive_some(RECEIVE_BYTES_MAX)
@@ -63,16 +64,17 @@ class StreamCarrier:
             if not data:
                 self.close("")
                 return
-            shell.begin_turn()
-            connection.receive(bytes(data))
-            shell.settle()
+            if not self._lingers:
+                shell.begin_turn()
+                connection.receive(bytes(data))
+                shell.settle()
 
     async def _send(self, shell: Shell) -> None:
         connection = self._connection
         while True:
             while not self._unsent:
                 if connection.phase is Phase.CLOSING:
-                    self.close(connection.close_reason)
+                    await self._end()
                 await self._changed.park()
             data = bytes(self._unsent)
             try:
@@ -87,6 +89,19 @@ class StreamCarrier:
                 shell.begin_turn()
                 connection.resume()
                 shell.settle()
+
+    async def _end(self) -> None:
+        """Nothing more is said. After a goodbye the client is the first to close, as in `clients`, if the
+        stream can be closed halfway."""
+        if self._connection.said_goodbye and isinstance(self._stream, trio.abc.HalfCloseableStream):
+            self._lingers = True
+            try:
+                await self._stream.send_eof()
+                self._changed.unpark_all()
+                return
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        self.close(self._connection.close_reason)
 
 
 async def serve_streams(

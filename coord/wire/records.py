@@ -28,7 +28,7 @@ from typing import (
     get_type_hints,
 )
 
-from coord.errors import ProtocolError
+from coord.errors import ErrorCode, ProtocolError
 from coord.wire.jute import (
     Reader,
     pack_bool,
@@ -231,6 +231,11 @@ class Xid(IntEnum):
     PING = -2
     AUTH = -4
     SET_WATCHES = -8
+
+
+GOODBYE_ERROR: Final = ErrorCode.CONNECTION_LOSS
+"""In the reply to a ping that nobody sent: the server is about to end. What it has not answered by then it
+has not taken, and never will. (Clients that do not know this do not look at the error of a ping's reply.)"""
 
 
 class Perms(IntEnum):

@@ -52,7 +52,7 @@ class LiveServer:
 
     async def stop(self) -> None:
         if isinstance(self._running, EmbeddedServer):
-            await self._running.stop()
+            await self._running.kill()
         else:
             await trio.to_thread.run_sync(self._running.kill)
 

@@ -32,6 +32,7 @@ from coord.limits import RECORD_BYTES_MAX
 from coord.wire.frames import FrameBuffer, pack_frame
 from coord.wire.records import (
     ACL,
+    GOODBYE_ERROR,
     Children2Reply,
     ChildrenReply,
     ConnectReply,
@@ -96,6 +97,8 @@ class ScriptedServer:
         self.replies = dict(REPLIES)
         self.lose: Callable[[int, bytes], bool] = lambda op, body: False
         """asked at every request: should the connection end instead of a reply?"""
+        self.goodbye: Callable[[int, bytes], bool] = lambda op, body: False
+        """the same, with a goodbye: the request is not taken"""
         self.requests: list[tuple[int, bytes]] = []
         """(op, body) of everything that was received, pings included"""
         self.attempts: list[Host] = []
@@ -147,6 +150,9 @@ class ScriptedServer:
             while data := await stream.receive_some(65536):
                 frames.receive(bytes(data))
                 for frame in frames.frames():
+                    if greeted and self._leaves(frame):
+                        await stream.send_all(pack_frame(pack_reply_header(Xid.PING, 0, GOODBYE_ERROR)))
+                        return
                     answer = self._answer(frame) if greeted else self._greet(frame)
                     greeted = True
                     if answer is None:
@@ -172,6 +178,13 @@ class ScriptedServer:
         if request.session_id not in self.sessions:
             return pack_frame(ConnectReply(0, 0, 0, bytes(16), False).encode())
         return pack_frame(ConnectReply(0, self.timeout_ms, request.session_id, PASSWORD, False).encode())
+
+    def _leaves(self, frame: bytes) -> bool:
+        _, op = struct.unpack_from(">ii", frame)
+        leaves = self.goodbye(op, frame[8:])
+        if leaves:
+            self.requests.append((op, frame[8:]))
+        return leaves
 
     def _answer(self, frame: bytes) -> bytes | None:
         xid, op = struct.unpack_from(">ii", frame)

@@ -189,6 +189,25 @@ async def test_a_lost_write_is_reported_and_a_lost_read_repeated(autojump_clock:
 
 
 @pytest.mark.trio
+async def test_a_write_is_asked_of_the_next_server_when_one_says_goodbye(autojump_clock: MockClock) -> None:
+    async with open_scripted() as server, client_of(server) as zk:
+        server.goodbye = lose_first(Op.SET_DATA)
+        await zk.set("/a", b"x")
+        assert server.ops().count(Op.SET_DATA) == 2
+        assert zk.session.generation == 1
+
+
+@pytest.mark.trio
+async def test_a_session_is_closed_at_the_next_server_when_one_says_goodbye(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_scripted() as server:
+        async with client_of(server):
+            server.goodbye = lose_first(Op.CLOSE_SESSION)
+        assert server.ops().count(Op.CLOSE_SESSION) == 2
+
+
+@pytest.mark.trio
 async def test_a_linearizable_read_is_a_sync_and_a_read_in_one_go(autojump_clock: MockClock) -> None:
     async with open_scripted() as server, client_of(server) as zk:
         await zk.get("/a", linearizable=True)

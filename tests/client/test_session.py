@@ -22,6 +22,7 @@ from coord.errors import (
 )
 from coord.wire.frames import FrameBuffer, FrameTooLarge, pack_frame
 from coord.wire.records import (
+    GOODBYE_ERROR,
     AuthPacket,
     ConnectReply,
     ConnectRequest,
@@ -234,6 +235,54 @@ def test_a_lost_reply_fails_the_write_and_repeats_the_read() -> None:
     assert (error.path, error.operation) == ("/second", "set")
     reopen(session)
     assert [(xid, body) for xid, _, body in sent(session)] == [(4, b"/third"), (5, b"/late")]
+
+
+GOODBYE = reply(Xid.PING, 5, GOODBYE_ERROR)
+
+
+def test_what_a_server_leaves_unanswered_when_it_says_goodbye_is_asked_of_the_next() -> None:
+    session = opened()
+    calls = [write(body=b"/first"), write(body=b"/second"), get("/third"), write(body=bytes(2_000_000))]
+    given_up = write(body=b"/given up")
+    for call in [*calls, given_up]:
+        session.submit(call)
+    while session.has_outgoing:
+        session.outgoing(0)
+    session.submit(write(body=b"/fourth"))
+    session.abandon(given_up)
+    with pytest.raises(ConnectionLost, match="about to end"):
+        session.receive(reply(1) + GOODBYE, 3)
+    assert calls[0].finished
+    session.detach()
+    assert not any(call.finished for call in calls[1:])
+    assert given_up.finished
+    reopen(session)
+    paths = [body for _, _, body in sent(session)]
+    assert [path[:20] for path in paths] == [b"/second", b"/third", bytes(20), b"/fourth"]
+
+
+def test_a_goodbye_is_worth_nothing_on_the_next_connection() -> None:
+    session = opened()
+    with pytest.raises(ConnectionLost):
+        session.receive(GOODBYE, 0)
+    session.detach()
+    assert session.moving
+    reopen(session)
+    assert not session.moving
+    call = write()
+    session.submit(call)
+    sent(session)
+    session.detach()
+    assert isinstance(call.error, ConnectionLost)
+
+
+def test_a_goodbye_does_not_prolong_the_session() -> None:
+    session = opened()
+    session.tick(4)
+    assert len(sent(session, 4)) == 1
+    with pytest.raises(ConnectionLost):
+        session.receive(GOODBYE, 4)
+    assert session.lease.acknowledged_at == 0
 
 
 def test_a_write_not_sent_yet_survives_the_connection() -> None:

@@ -359,11 +359,6 @@ class Load:
 
 
 @pytest.mark.trio
-@pytest.mark.xfail(
-    reason="a member that ends leaves requests unread that arrive while it answers the last ones; clients "
-    "cannot know, and take those writes for lost",
-    strict=False,
-)
 async def test_a_rolling_restart_under_load_fails_no_write(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -382,8 +377,72 @@ async def test_a_rolling_restart_under_load_fails_no_write(
             f"{len(load.times)} writes, largest gap {load.largest_gap * 1000:.0f} ms, failed: {load.failed}"
         )
         assert load.failed == []
-        assert load.largest_gap < 0.5
+        assert load.largest_gap < 0.5, "0.15 is the aim, on a machine with nothing else to do"
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_rolling_restart_keeps_a_pipeline_in_order(tmp_path: Path) -> None:
+    """A hundred writers of one session, whose member goes while it has many requests unread."""
+    written: list[int] = []
+    versions: dict[int, int] = {}
+
+    async def write(zk: coord.Client) -> None:
+        while True:
+            number = len(written)
+            written.append(number)  # no checkpoint between here and the queue
+            versions[number] = (await zk.set("/log", b"%d" % number)).version
+
+    async with three(tmp_path) as ensemble, coord.connect(ensemble.hosts()) as zk:
+        await zk.create("/log")
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(write, zk)
+            for one in ensemble.ids:
+                before = len(versions)
+                await ensemble.until(lambda before=before: len(versions) > before + 1000)
+                assert await ensemble.stop(one) == 0
+                ensemble.spawn(one)
+                await ensemble.until_all_serve()
+            nursery.cancel_scope.cancel()
+        assert all(versions[number] == number + 1 for number in versions)
+        assert zk.session.generation == 1
+
+
+@pytest.mark.trio
+async def test_a_rolling_restart_costs_kazoo_nothing_that_it_cannot_retry(tmp_path: Path) -> None:
+    """It does not know what a goodbye is, and takes it for a ping's reply."""
+    async with three(tmp_path) as ensemble:
+        zk = KazooClient(ensemble.hosts(), timeout=10)
+        states: list[KazooState] = []
+        await trio.to_thread.run_sync(zk.start)
+        over = trio.Event()
+        done = 0
+
+        async def write() -> None:
+            nonlocal done
+            while not over.is_set():
+                await trio.to_thread.run_sync(partial(zk.retry, zk.ensure_path, f"/k/{done}"))
+                done += 1
+
+        try:
+            session = zk.client_id
+            zk.add_listener(states.append)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write)
+                for one in ensemble.ids:
+                    before = done
+                    await ensemble.until(lambda before=before: done > before + 20)
+                    assert await ensemble.stop(one) == 0
+                    ensemble.spawn(one)
+                    await ensemble.until_all_serve()
+                over.set()
+            assert zk.client_id == session
+            assert KazooState.LOST not in states
+            assert len(await trio.to_thread.run_sync(zk.get_children, "/k")) == done
+        finally:
+            await trio.to_thread.run_sync(zk.stop)
+            await trio.to_thread.run_sync(zk.close)
 
 
 async def connected(hosts: str, path: str, task_status: trio.TaskStatus[coord.Client]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +19,9 @@ import pytest
 
 from coord.server.clients import ACCEPT_AGAIN_SECONDS
 from coord.server.snapshotting import fold_environment
-from tests.rawclient import Closed, RawClient
+from coord.wire.frames import pack_frame
+from coord.wire.records import GOODBYE_ERROR, ChildrenReply, CreateRequest, Op, Xid
+from tests.rawclient import OPEN, Closed, RawClient
 from tests.servers import Flavour, ServerProcess
 
 
@@ -34,6 +39,42 @@ def test_sigterm_ends_it_cleanly(server: ServerProcess) -> None:
         server.start()
         with RawClient.open(server.port) as zk:
             assert zk.exists("/a").err == 0
+
+
+def test_sigterm_answers_what_it_was_heard_to_be_asked_and_says_goodbye(server: ServerProcess) -> None:
+    """Of a pipeline, a first part is answered, and done; the rest was never taken."""
+    count = 30_000
+    with server, RawClient.open(server.port) as zk:
+        assert zk.create("/log").err == 0
+        body = CreateRequest("/log/", b"", [*OPEN], 2).encode()
+        frames = b"".join(pack_frame(struct.pack(">ii", xid, Op.CREATE), body) for xid in range(count))
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(send_all, zk, frames)
+            answered = 0
+            reply = zk.receive()
+            os.kill(server.pid, signal.SIGTERM)
+            while reply.xid != Xid.PING:
+                assert (reply.xid, reply.err) == (answered, 0)
+                answered += 1
+                reply = zk.receive()
+            sending.result()
+        assert reply.err == GOODBYE_ERROR
+        assert zk.expect_end() == b""
+        zk.close()
+        assert 0 < answered < count, "the end comes too early, or too late, to be seen"
+        assert server.process is not None
+        assert server.process.wait(10) == 0
+        server.kill()
+        server.start()
+        with RawClient.open(server.port) as again:
+            assert len(ChildrenReply.from_bytes(again.children("/log").body).children) == answered
+
+
+def send_all(zk: RawClient, data: bytes) -> None:
+    try:
+        zk.send_bytes(data)
+    except OSError:
+        pass  # the server is gone
 
 
 def create_for_ever(zk: RawClient, acknowledged: list[str]) -> None:

@@ -189,3 +189,42 @@ async def test_settings_reach_the_server() -> None:
         assert dataclasses.asdict(server.config)["max_session_timeout_ms"] == 700
         async with coord.connect(server.connect_string, timeout=30) as zk:
             assert zk.session.timeout == pytest.approx(0.7)
+
+
+# -- the end ----------------------------------------------------------------------------------------------
+
+
+@both_carriers
+@pytest.mark.trio
+async def test_a_restart_in_good_order_fails_no_write(tmp_path: Path, use_selector: bool) -> None:
+    numbers: list[int] = []
+
+    async def count(zk: coord.Client) -> None:
+        while True:
+            numbers.append(int((await zk.create("/n/", sequential=True)).removeprefix("/n/")))
+
+    async def write(port: int) -> None:
+        async with coord.connect(f"127.0.0.1:{port}") as zk, trio.open_nursery() as nursery:
+            await zk.create("/n")
+            for _ in range(20):
+                nursery.start_soon(count, zk)
+
+    config = Config(client_port=0, client_port_address="127.0.0.1", data_dir=tmp_path, tick_time_ms=200)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as writers:
+            for start in range(4):
+                async with trio.open_nursery() as running:
+                    server: Server = await running.start(Server(config, use_selector=use_selector).run)
+                    if start == 0:
+                        config = dataclasses.replace(config, client_port=server.port)
+                        writers.start_soon(write, server.port)
+                    before = len(numbers)
+                    while len(numbers) < before + 300:
+                        await trio.sleep(0.001)
+                    if start == 3:
+                        writers.cancel_scope.cancel()
+                    else:
+                        await server.retire()
+                    running.cancel_scope.cancel()
+    assert len(numbers) == len(set(numbers))
+    assert set(range(1200)) <= set(numbers)

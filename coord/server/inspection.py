@@ -29,8 +29,6 @@ RELEASED = "2026-11-22"
 class Inspection:
     """See `view.ServerView` for what each property means."""
 
-    is_read_only = False
-
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._started = monotonic()
@@ -47,6 +45,8 @@ class Inspection:
         config, leader = self.config, self._replica.peer.leader
         if not config.is_ensemble:
             return "standalone"
+        if self.is_read_only:
+            return "read-only"
         if leader == config.my_id:
             return "leader"
         if leader is None:
@@ -55,7 +55,11 @@ class Inspection:
 
     @property
     def is_serving(self) -> bool:
-        return self._replica.serving
+        return self._replica.serving or self.is_read_only
+
+    @property
+    def is_read_only(self) -> bool:
+        return self._replica.read_only.active
 
     @property
     def zxid(self) -> int:
@@ -92,6 +96,10 @@ class Inspection:
     @property
     def sessions(self) -> Mapping[int, int]:
         return self._replica.machine.sessions.timeouts
+
+    @property
+    def local_sessions(self) -> int:
+        return len(self._replica.read_only)
 
     @property
     def ephemerals(self) -> Mapping[int, Collection[str]]:

@@ -36,6 +36,7 @@ from coord.server.carrier import Phase
 from coord.server.connection import Connection, pack_event
 from coord.server.lobby import Lobby
 from coord.server.pending import Pending, Request, member_of
+from coord.server.read_only import ReadOnly
 from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
 from coord.server.stats import ServerStats
 from coord.server.submitted import Submitted
@@ -96,6 +97,7 @@ class Replica:
         self._proposed: dict[int, Batch] = {}  # by first zxid, until its work is taken
         self._unapplied: deque[Batch] = deque(history)
         self.lobby = Lobby(self)
+        self.read_only = ReadOnly(self, boot)
         self.syncs = Syncs(self)
         self._beats = 0
         self._beats_alone = 0
@@ -121,6 +123,11 @@ class Replica:
     def has_joined(self) -> bool:
         """Has this member caught up with whom the peer follows now (or leads itself)?"""
         return self._joined is self.peer.role
+
+    @property
+    def has_ever_joined(self) -> bool:
+        """Has it, since its start, caught up with any leader?"""
+        return self._joined is not None
 
     @property
     def answers_pings(self) -> bool:
@@ -332,6 +339,7 @@ class Replica:
             return False
         self._joined = role
         self._beats_alone = 0
+        self.read_only.end()
         if isinstance(role, Leading):
             self.sessions.lead(self.machine.sessions.timeouts)
         else:
@@ -391,6 +399,7 @@ class Replica:
         if not self.serving:
             self._beats_alone += 1
             self.lobby.close_leaderless(self._beats_alone * self.beat_ms)
+            self.read_only.beat(self._beats_alone * self.beat_ms)
             return
         for session_id in self.sessions.beat():
             self._expire(session_id)

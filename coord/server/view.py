@@ -82,6 +82,10 @@ class ServerView(Protocol):
         """timeout in ms by session id"""
 
     @property
+    def local_sessions(self) -> int:
+        """how many sessions only this member knows"""
+
+    @property
     def ephemerals(self) -> Mapping[int, Collection[str]]:
         """paths by session id"""
 

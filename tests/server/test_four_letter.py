@@ -44,6 +44,7 @@ class View:
     node_count: int = 8
     data_size: int = 81
     sessions: Mapping[int, int] = field(default_factory=dict)
+    local_sessions: int = 0
     ephemerals: Mapping[int, Collection[str]] = field(default_factory=dict)
     watch_count: int = 4
     watched_paths: Mapping[str, Collection[int]] = field(default_factory=dict)

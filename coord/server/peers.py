@@ -87,6 +87,7 @@ class PeerNetwork:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listens and connects, for ever. Raises `OSError` if a port cannot be listened on."""
         self._warn_of_open_network()
+        self._warn_of_even_number()
         own = self._config.members[self._config.my_id]
         async with AsyncExitStack() as stack:
             votes = await _listen(stack, own.host, own.election_port)
@@ -259,6 +260,14 @@ class PeerNetwork:
                 "give all of them a memberSecretFile",
                 extra=fields(hosts=",".join(outside)),
             )
+
+    def _warn_of_even_number(self) -> None:
+        """(Groups and weights are for whoever knows what they survive.)"""
+        voters = len(self._peer.quorum.voters)
+        if voters % 2 == 0 and not self._config.groups:
+            loss = voters // 2 - 1
+            text = f"{voters} voters survive the loss of {loss or 'none'}, as {voters - 1} would"
+            log.warning("an even number of voters", extra=fields(reason=text))
 
     def _note_trouble(self, other: int, purpose: Purpose, reason: str, *, stranger: bool = False) -> None:
         """Once for each change, since attempts go on for as long as a member is away."""

@@ -21,6 +21,7 @@ from coord.config import Config
 from coord.server.connection import Connection
 from coord.server.four_letter import version_text
 from coord.server.replica import Replica
+from coord.server.standing import metrics_of
 from coord.server.stats import ServerStats
 
 RELEASED = "2026-11-22"
@@ -124,10 +125,12 @@ class Inspection:
         )
 
     @property
-    def metrics(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, str | int | float]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        ensemble = metrics_of(self._replica, int(monotonic() * 1000)) if self.config.is_ensemble else {}
         return {
+            **ensemble,
             "open_file_descriptor_count": _open_files(),
             "max_file_descriptor_count": soft_limit,
             "process_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),

@@ -38,7 +38,7 @@ from coord.server.lobby import Lobby
 from coord.server.pending import Pending, Request, member_of
 from coord.server.read_only import ReadOnly
 from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
-from coord.server.stats import ServerStats
+from coord.server.stats import ServerStats, Summary
 from coord.server.submitted import Submitted
 from coord.server.syncs import Syncs
 from coord.server.tracker import SessionTracker, in_hex, new_session_id
@@ -88,6 +88,8 @@ class Replica:
         self._new_secret = secret
         self._role: object = None
         self._founding: Op | None = None
+        self.joined_ms = 0
+        """the `turn_ms` when it took up with its leader, or began to lead"""
         self._joined: object = None
         """the peer's role in which this member has caught up with its leader's history"""
         self.sessions = SessionTracker(peer.my_id, self.beat_ms, alone=len(peer.quorum.voters) == 1)
@@ -99,8 +101,7 @@ class Replica:
         self.lobby = Lobby(self)
         self.read_only = ReadOnly(self, boot)
         self.syncs = Syncs(self)
-        self._beats = 0
-        self._beats_alone = 0
+        self._beats = self._beats_alone = 0
         self._entries_since_roll = sum(len(batch) for batch in self._unapplied)
         self._bytes_since_roll = sum(len(body) for batch in self._unapplied for body in batch.bodies)
         self._digests_wanted: deque[int] = deque()
@@ -200,6 +201,7 @@ class Replica:
         """What was on its way in the old role is no more; what clients wait for is still pending."""
         self._role = self.peer.role
         self._founding = None
+        self.stats.proposals = Summary()
         self._submitted.clear()
         self._proposed.clear()
         self._to_forward.clear()
@@ -243,7 +245,9 @@ class Replica:
         if batch is not None:
             self._name_sessions(batch)
             self._proposed[batch.first_zxid] = batch
-            self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, batch.encode()))
+            payload = batch.encode()
+            self.stats.proposals.add(len(payload))
+            self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, payload))
 
     def _name_sessions(self, batch: Batch) -> None:
         for index, (_, number, op) in enumerate(batch.heads):
@@ -338,6 +342,7 @@ class Replica:
         if not (self._is_founded() if isinstance(role, Leading) else self.machine.secret):
             return False
         self._joined = role
+        self.joined_ms = self.turn_ms
         self._beats_alone = 0
         self.read_only.end()
         if isinstance(role, Leading):

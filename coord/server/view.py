@@ -102,5 +102,5 @@ class ServerView(Protocol):
         """in dataDir and in dataLogDir"""
 
     @property
-    def metrics(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, str | int | float]:
         """more for `mntr`, without ``zk_``: what the role, the disk and the process count"""

@@ -75,6 +75,8 @@ class PeerNetwork:
         self._seeking = trio.CancelScope()
         self._numbers = 0
         self._links: dict[Link, PeerLink] = {}
+        self.parted: dict[int, str] = {}
+        """why the last link with a member ended, by its id"""
         self._hearing: dict[int, trio.CancelScope] = {}
         self._lines = {
             other: VoteLine(partial(self._reach, other, Purpose.ELECTION), self._still_fits)
@@ -232,13 +234,16 @@ class PeerNetwork:
         if not self._peer.linked(link):
             return
         connection = self._links[link] = PeerLink(link, stream, to_leader=to_leader)
-        log.info("linked", extra=fields(member=member, to="leader" if to_leader else "follower"))
+        # Whoever has elected a leader tries until that one leads: its own log tells when it follows.
+        level = logging.DEBUG if to_leader else logging.INFO
+        log.log(level, "linked", extra=fields(member=member, to="leader" if to_leader else "follower"))
         try:
             self._shell.settle()
             await connection.run(partial(self._take_messages, link))
         finally:
             del self._links[link]
-        log.info("link ended", extra=fields(member=member, reason=connection.reason or "closed"))
+        self.parted[member] = connection.reason
+        log.log(level, "link ended", extra=fields(member=member, reason=connection.reason or "closed"))
         self._shell.begin_turn()
         self._peer.unlinked(link)
         self._shell.settle()

@@ -57,6 +57,11 @@ log = logging.getLogger("coord.server")
 
 
 class Replica:
+    joined_ms = 0
+    """the `turn_ms` when this member took up with its leader, or began to lead"""
+    synchronised_by = "diff"
+    """how its leader made this member's history its own: diff, trunc or snap"""
+
     def __init__(
         self,
         config: Config,
@@ -88,8 +93,6 @@ class Replica:
         self._new_secret = secret
         self._role: object = None
         self._founding: Op | None = None
-        self.joined_ms = 0
-        """the `turn_ms` when it took up with its leader, or began to lead"""
         self._joined: object = None
         """the peer's role in which this member has caught up with its leader's history"""
         self.sessions = SessionTracker(peer.my_id, self.beat_ms, alone=len(peer.quorum.voters) == 1)
@@ -101,7 +104,8 @@ class Replica:
         self.lobby = Lobby(self)
         self.read_only = ReadOnly(self, boot)
         self.syncs = Syncs(self)
-        self._beats = self._beats_alone = 0
+        self._beats = 0
+        self._beats_alone = 0
         self._entries_since_roll = sum(len(batch) for batch in self._unapplied)
         self._bytes_since_roll = sum(len(body) for batch in self._unapplied for body in batch.bodies)
         self._digests_wanted: deque[int] = deque()
@@ -202,6 +206,7 @@ class Replica:
         self._role = self.peer.role
         self._founding = None
         self.stats.proposals = Summary()
+        self.synchronised_by = "diff"
         self._submitted.clear()
         self._proposed.clear()
         self._to_forward.clear()
@@ -261,9 +266,11 @@ class Replica:
         if work is None:
             return None
         if work.truncate is not None:
+            self.synchronised_by = "trunc"
             while self._unapplied and self._unapplied[-1].last_zxid > work.truncate:
                 self._unapplied.pop()
         if work.install is not None:
+            self.synchronised_by = "snap"
             self._install(work.install.chunks)
             work.install_digest = self.machine.digest
         for proposal in work.proposals:

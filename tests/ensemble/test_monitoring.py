@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -72,3 +73,43 @@ async def test_monitoring_tells_leader_and_followers_apart(tmp_path: Path) -> No
             ensemble.kill(ensemble.followers(leader)[0])
             while (await mntr(ensemble, leader))["zk_synced_followers"] != "1":
                 await trio.sleep(0.01)
+
+
+def events(ensemble: EnsembleProcesses, one: int) -> list[str]:
+    """What the member's log says of its roles."""
+    lines = (line.partition(" coord.peers ")[2] for line in ensemble.log(one, 1000).splitlines())
+    words = ("looking for", "joining", "following", "elected", "leading", "lost", "stepped", "gave up")
+    return [line for line in lines if line.startswith(words)]
+
+
+@pytest.mark.trio
+async def test_an_election_can_be_followed_in_the_logs(tmp_path: Path) -> None:
+    with trio.fail_after(TEST_SECONDS):
+        async with EnsembleProcesses(tmp_path, 3) as ensemble:
+            old = await ensemble.leader()
+            assert [line.split()[0] for line in events(ensemble, old)][-2:] == ["elected", "leading"]
+            before = {one: len(events(ensemble, one)) for one in ensemble.ids}
+            ensemble.kill(old)
+            new = await ensemble.until_all_serve()
+            other = next(one for one in ensemble.running if one != new)
+            epoch = await ensemble.zxid(new) >> 32
+
+            def has_followed() -> bool:
+                return any(line.startswith("following") for line in events(ensemble, other)[before[other] :])
+
+            await ensemble.until(has_followed)
+            said = {one: events(ensemble, one)[before[one] :] for one in (new, other)}
+            why = 'reason="the connection has closed"'
+            lost = rf"lost the leader, looking for one leader={old} epoch=\d+ {why}"
+            vote = r"round=\d+ vote_epoch=\d+ vote_zxid=0x[0-9a-f]+"
+            assert re.fullmatch(f"{lost} {vote}", said[new][0])
+            assert re.fullmatch(f"{lost} {vote}", said[other][0])
+            members = ",".join(map(str, sorted((new, other))))
+            assert re.fullmatch(r"elected to lead round=\d+", said[new][-2])
+            assert re.fullmatch(rf"leading epoch=\d+ zxid=0x[0-9a-f]+ members={members}", said[new][-1])
+            assert re.fullmatch(rf"joining a leader leader={new} round=\d+", said[other][-2])
+            following = rf"following leader={new} epoch=(\d+) zxid=0x[0-9a-f]+ synchronised_by=(diff|trunc)"
+            found = re.fullmatch(following, said[other][-1])
+            assert found
+            assert int(found[1]) >= epoch
+            assert max(map(len, said.values())) < 10, "it is no use if it cannot be read"

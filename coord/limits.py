@@ -102,6 +102,9 @@ ZAB_TICKS_PER_TICK = 40
 FRESH_BEATS = 5
 """A member that has not heard its leader for longer answers no pings (one second by default)."""
 
+READ_ONLY_AFTER_MS = 2000
+"""Without a leader for so long (and for a `tickTime`), a member may serve read-only clients."""
+
 REPORT_BEATS = 2
 """A follower tells its leader this often which sessions are alive."""
 

@@ -19,7 +19,7 @@ NO_PASSWORD: Final = bytes(16)
 class SessionState(Enum):
     CONNECTED = auto()
     CONNECTED_READ_ONLY = auto()
-    """connected to a server without a quorum: reads only, possibly old"""
+    """connected to a server without a quorum: reads only, possibly old, and nothing is guaranteed"""
     SUSPENDED = auto()
     """no connection: the session may or may not live on"""
     EXPIRED = auto()

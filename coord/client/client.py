@@ -244,9 +244,13 @@ def connect(
 
     `timeout` is the session's, in seconds, as asked for (`zk.session.timeout` is what the server granted).
     `connect_timeout`, in seconds, bounds one attempt with one server; by default a sixth of `timeout`, and
-    at least one second. `read_only` accepts servers without a quorum, and stays with such a one until it
-    ends the connection. `auth` are (scheme, credentials) pairs. `session` carries on a session (its
-    `handle`) of another client. `tls` makes the connections TLS.
+    at least one second. `read_only` accepts a server without a quorum (with its read-only mode enabled) for
+    as long as there is no other: the state is then CONNECTED_READ_ONLY, reads may be old, writes and
+    linearizable reads raise `NotReadOnly`, and no guard or lock is held. The client looks for a server with
+    a quorum meanwhile, and moves to it: watches go on, the session is a new one, and nobody is told that one
+    was lost, since a read-only one has nothing to lose. A real session that loses its quorum is not given up
+    for a read-only one: it may live on. `auth` are (scheme, credentials) pairs. `session` carries on a
+    session (its `handle`) of another client. `tls` makes the connections TLS.
 
     Entering it waits for the first session, `patience` seconds at most (a cancel scope around it would bound
     the block as well); leaving it closes the session, which deletes its ephemeral znodes, and takes a second

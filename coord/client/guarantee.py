@@ -13,6 +13,7 @@ Synopsis::
 Rules that hold:
 
 - A guard belongs to the session that was there when it was entered; a later session does not revive it.
+- A read-only session guarantees nothing: a guard entered in one is lost at once.
 - The deadline is only ever moved to a moment up to which no server can have expired the session.
 - No nursery, no task: a `trio.CancelScope` and a note in a set.
 """
@@ -106,7 +107,7 @@ class LiveSession:
 
     @property
     def handle(self) -> SessionHandle:
-        """For ``connect(session=…)``: whoever has it can carry the session on."""
+        """For ``connect(session=…)``: whoever has it can carry the session on, unless it is read-only."""
         return SessionHandle(self._core.id, self._core.password)
 
     @property
@@ -126,7 +127,8 @@ class LiveSession:
 
     @property
     def valid_until(self) -> float:
-        """trio time up to which no server can have expired the session; -inf if there is none.
+        """trio time up to which no server can have expired the session; -inf if there is none, or a read-only
+        one.
 
         The send time of the newest acknowledged request, plus the timeout, less a margin of a sixth of it.
         """
@@ -144,6 +146,8 @@ class LiveSession:
             guard.scope.deadline = self.valid_until
         if self.id == 0:
             guard.lose("there is no session")
+        elif not self._core.lease.guarantees:
+            guard.lose("a server without a quorum guarantees nothing")
         elif policy is Loss.IMMEDIATE and not self._core.connected:
             guard.lose("there is no connection")
         self._guards.add(guard)

@@ -102,12 +102,24 @@ class Addresses:
         self._waiting.clear()
         self._again = True
 
+    def prefer(self, address: Address) -> None:
+        """It is tried next."""
+        self._waiting.append(address)
+
+    async def every(self) -> list[Address]:
+        """All of them, as they resolve now; `next` is not concerned."""
+        return [address for host in self._hosts for address in await self._resolve(host)]
+
+    def jitter(self) -> float:
+        """From 0.5 to 1: what a pause is multiplied by, so that clients do not keep time with each other."""
+        return self._random.uniform(0.5, 1.0)
+
     def _pause(self) -> float:
         """Seconds to wait: longer from round to round, and never the same for two clients."""
         longest = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_FIRST * float(1 << self._rounds))
         self._rounds = min(self._rounds + 1, 16)
         self._attempts = 0
-        return longest * self._random.uniform(0.5, 1.0)
+        return longest * self.jitter()
 
     async def _resolve(self, host: Host) -> list[Address]:
         try:

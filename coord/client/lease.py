@@ -3,6 +3,9 @@
 Owns the moments that matter to one session's life on one connection. Pure; moments are seconds on the
 caller's clock. Must not know: requests, bytes, states.
 
+What a server without a quorum acknowledges keeps the connection, and guarantees nothing: whoever has a quorum
+counts on.
+
 With a timeout T: the client pings when the newest acknowledgement is T/3 old, gives a pinged server up after
 T/6 of silence (so half the timeout after the last sign of life), and relies on the session for T less a
 sixth. A third of T then remains to find another server before anything has to be given up.
@@ -26,23 +29,27 @@ assert PING_AFTER + SILENCE < 1 - MARGIN
 class Lease:
     """`timeout` is in seconds: what is asked for, then what the server granted."""
 
-    __slots__ = ("acknowledged_at", "pinged_at", "received_at", "timeout")
+    __slots__ = ("acknowledged_at", "guaranteed_from", "guarantees", "pinged_at", "received_at", "timeout")
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.acknowledged_at = -inf
         """when the newest acknowledged request was sent"""
+        self.guarantees = True
+        """is the server one whose acknowledgements count: does it have a quorum?"""
+        self.guaranteed_from = -inf
+        """when the newest was sent that such a server acknowledged"""
         self.received_at = -inf
         self.pinged_at: float | None = None
         """when the ping was sent that is not answered yet"""
 
     @property
     def valid_until(self) -> float:
-        """Until then no server has expired the session; -inf if there is none.
+        """Until then no server has expired the session; -inf if there is none, or a read-only one.
 
         It counts from the sending of what was acknowledged: no server can have counted from before.
         """
-        return self.acknowledged_at + self.timeout * (1 - MARGIN)
+        return self.guaranteed_from + self.timeout * (1 - MARGIN)
 
     @property
     def next_tick(self) -> float:
@@ -54,6 +61,8 @@ class Lease:
     def acknowledge(self, sent_at: float) -> None:
         """What was sent at `sent_at` was acknowledged."""
         self.acknowledged_at = max(self.acknowledged_at, sent_at)
+        if self.guarantees:
+            self.guaranteed_from = max(self.guaranteed_from, sent_at)
 
     def pong(self) -> None:
         """The ping was answered."""
@@ -63,5 +72,5 @@ class Lease:
 
     def end(self) -> None:
         """There is no session any more."""
-        self.acknowledged_at = -inf
+        self.acknowledged_at = self.guaranteed_from = -inf
         self.pinged_at = None

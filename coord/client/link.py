@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import trio
 
@@ -26,14 +25,13 @@ from coord.client.calls import Call, Ended, Fired, Opened, SessionState
 from coord.client.guarantee import LiveSession
 from coord.client.hosts import Address, Addresses
 from coord.client.lease import SILENCE
+from coord.client.read_write import BROKEN, OpenStream, find
 from coord.client.session import Session
 from coord.client.watches import Watcher, Watches
 from coord.errors import ClientClosed, ConnectionLost, CoordError, error_of
 from coord.wire.records import Op
 
 logger = logging.getLogger("coord.client")
-
-_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Link:
@@ -45,7 +43,7 @@ class Link:
         addresses: Addresses,
         *,
         connect_timeout: float,
-        open_stream: Callable[[Address], Awaitable[trio.abc.Stream]],
+        open_stream: OpenStream,
     ) -> None:
         self.session = LiveSession(core)
         self._core = core
@@ -170,7 +168,7 @@ class Link:
             await self._converse(stream)
         except trio.TooSlowError:
             logger.info("no answer in time from %s", _name(address))
-        except (CoordError, *_BROKEN) as error:
+        except (CoordError, *BROKEN) as error:
             logger.info("no connection to %s: %s", _name(address), error)
         finally:
             if self._goes_on:
@@ -192,7 +190,7 @@ class Link:
             async def until_over(part: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
                 try:
                     await part(stream)
-                except (CoordError, *_BROKEN) as error:
+                except (CoordError, *BROKEN) as error:
                     self._log_end(str(error))
                 except trio.TooSlowError:
                     self._log_end("the server takes no more requests")
@@ -200,7 +198,15 @@ class Link:
                     nursery.cancel_scope.cancel(reason="the connection is over")
 
             nursery.start_soon(until_over, self._send_all)
+            if self._core.state is SessionState.CONNECTED_READ_ONLY:
+                nursery.start_soon(until_over, self._leave_for_a_quorum)
             await until_over(self._receive_all)
+
+    async def _leave_for_a_quorum(self, _stream: trio.abc.Stream) -> None:
+        """Returns, which ends the connection, when there is a better one to be had."""
+        address = await find(self._addresses, self._open_stream, self._connect_timeout)
+        self._addresses.prefer(address)
+        self._log_end(f"{_name(address)} has a quorum")
 
     def _log_end(self, why: str) -> None:
         if not self.closed:
@@ -232,7 +238,7 @@ class Link:
                 try:
                     with trio.fail_after(core.lease.timeout / 3):
                         await stream.send_all(data)
-                except _BROKEN:
+                except BROKEN:
                     # What the server said before it closed is still to be read: the other task sees the end.
                     await trio.sleep(core.lease.timeout * SILENCE)
                     raise

@@ -20,7 +20,9 @@ Rules that hold:
 - On a new connection the order is: credentials, watches, reads that were not answered, new requests.
 - A write that was sent and not answered fails with `ConnectionLost`; a read is sent again. But if the server
   has said goodbye, it has taken nothing that it did not answer: all of that is asked of the next one.
-- The session is over only by a server's word: a handshake that refuses it, or answers with another
+- A server without a quorum opens a read-only session, which is of that connection only: it is forgotten with
+  it, and the next connection opens another session. A real session is never given up for one.
+- A real session is over only by a server's word: a handshake that refuses it, or answers with another
   session, or a reply that says so. Then every unanswered call fails with `SessionExpired`.
 """
 
@@ -110,6 +112,7 @@ class Session:
         self._attached_at = -inf
         self.moving = False
         """the server has said goodbye, and no other one is found yet"""
+        self._is_read_only = False  # the session at hand is one that only this server knows
 
     # -- what is known ------------------------------------------------------------------------------
 
@@ -189,6 +192,10 @@ class Session:
         self._outbox.clear()
         self._auths.clear()
         self.lease.pinged_at = None
+        if self._is_read_only:
+            self._is_read_only = False
+            self.id, self.password = 0, NO_PASSWORD
+            self.lease.end()
         if self.state in (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY):
             self.state = SessionState.SUSPENDED
         pending, self._pending = self._pending, deque()
@@ -298,7 +305,9 @@ class Session:
         new = self.id == 0
         self.generation += new
         self.id, self.password = reply.session_id, reply.password or NO_PASSWORD
+        self._is_read_only = new and reply.read_only
         self.lease.timeout = reply.timeout_ms / 1000
+        self.lease.guarantees = not reply.read_only
         self.lease.acknowledge(self._attached_at)
         self._phase = _Phase.OPEN
         self.moving = False

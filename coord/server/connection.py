@@ -44,6 +44,7 @@ from coord.wire.frames import FrameBuffer, FrameTooLarge
 from coord.wire.jute import pack_int
 from coord.wire.records import (
     GOODBYE_ERROR,
+    WRITES,
     AuthPacket,
     ConnectReply,
     EventType,
@@ -66,21 +67,6 @@ _REQUEST_HEADER = struct.Struct(">ii")
 _FRAMED_REPLY_HEADER = struct.Struct(">iiqi")  # length, xid, zxid, err
 _pack_header = _FRAMED_REPLY_HEADER.pack
 _HEADER_BYTES = _FRAMED_REPLY_HEADER.size - 4
-
-WRITES = frozenset(
-    {
-        Op.CREATE,
-        Op.CREATE2,
-        Op.CREATE_CONTAINER,
-        Op.CREATE_TTL,
-        Op.DELETE,
-        Op.SET_DATA,
-        Op.SET_ACL,
-        Op.MULTI,
-        Op.CLOSE_SESSION,
-    }
-)
-"""Operations that go through the log."""
 
 NOT_OFFERED = frozenset({Op.RECONFIG, Op.SASL})
 """Known operations that coord answers with UNIMPLEMENTED, keeping the connection."""
@@ -123,6 +109,10 @@ class Connection:
         self._syncs = 0  # how many are in the pipeline
         self._sync_asked = False  # the head is one that a quorum has not confirmed yet
         self._sends_read_only = False
+        self.read_only = False
+        """its session is this member's alone (`server.read_only`): nothing of it goes through the log"""
+        self._touch = replica.touch
+        self._logged = WRITES
 
     # -- what the carrier asks ------------------------------------------------------------------------
 
@@ -235,12 +225,12 @@ class Connection:
         except struct.error:
             raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
         replica = self.replica
-        if not replica.touch(self):
+        if not self._touch(self):
             return 1
         self.stats.received += 1
         replica.stats.received += 1
         now = replica.turn_ms
-        if op in WRITES:
+        if op in self._logged:
             # Behind a sync even a write waits: what it asks for must not be done before the sync is.
             self._wait(xid, op, frame[8:] if self._syncs else None, now, len(frame))
             if not self._syncs:
@@ -250,7 +240,8 @@ class Connection:
             self._authenticate(frame[8:])
         if self.phase is not Phase.OPEN:
             return 1
-        if self._pipeline or op == Op.SYNC or (op == Op.PING and not replica.answers_pings):
+        waits = self._pipeline or op == Op.SYNC or (op == Op.PING and not replica.answers_pings)
+        if waits and not self.read_only:
             self._wait(xid, op, frame[8:], now, len(frame))
             self._syncs += op == Op.SYNC
             if len(self._pipeline) == 1:
@@ -363,6 +354,8 @@ class Connection:
     def _answer_special(self, op: int, body: bytes) -> bytes:
         if op == Op.PING:
             return b""
+        if self.read_only and self.replica.read_only.answers(self, op):
+            return b""
         if op == Op.SYNC:
             return PathReply(PathRequest.from_bytes(body).path).encode()
         if op in (Op.SET_WATCHES, Op.SET_WATCHES2):
@@ -411,7 +404,9 @@ class Connection:
         self.phase = Phase.OPEN
         self.session_id = session_id
         self.timeout_ms = timeout_ms
-        self._say_connect_reply(ConnectReply(0, timeout_ms, session_id, password, False))
+        if self.read_only:
+            self._touch, self._logged = self.replica.read_only.touch, frozenset()
+        self._say_connect_reply(ConnectReply(0, timeout_ms, session_id, password, self.read_only))
         self.receive(b"")
         self.proceed()
 

@@ -98,7 +98,7 @@ def _mntr(view: ServerView) -> str:
         "ephemerals_count": sum(map(len, view.ephemerals.values())),
         "approximate_data_size": view.data_size,
         "global_sessions": len(view.sessions),
-        "local_sessions": 0,
+        "local_sessions": view.local_sessions,
         **view.metrics,
     }
     return "".join(f"zk_{key}\t{_java(value)}\n" for key, value in values.items())

@@ -21,6 +21,7 @@ from coord.config import Config
 from coord.server.connection import Connection
 from coord.server.four_letter import version_text
 from coord.server.replica import Replica
+from coord.server.standing import metrics_of
 from coord.server.stats import ServerStats
 
 RELEASED = "2026-11-22"
@@ -28,8 +29,6 @@ RELEASED = "2026-11-22"
 
 class Inspection:
     """See `view.ServerView` for what each property means."""
-
-    is_read_only = False
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
@@ -47,6 +46,8 @@ class Inspection:
         config, leader = self.config, self._replica.peer.leader
         if not config.is_ensemble:
             return "standalone"
+        if self.is_read_only:
+            return "read-only"
         if leader == config.my_id:
             return "leader"
         if leader is None:
@@ -55,7 +56,11 @@ class Inspection:
 
     @property
     def is_serving(self) -> bool:
-        return self._replica.serving
+        return self._replica.serving or self.is_read_only
+
+    @property
+    def is_read_only(self) -> bool:
+        return self._replica.read_only.active
 
     @property
     def zxid(self) -> int:
@@ -94,6 +99,10 @@ class Inspection:
         return self._replica.machine.sessions.timeouts
 
     @property
+    def local_sessions(self) -> int:
+        return len(self._replica.read_only)
+
+    @property
     def ephemerals(self) -> Mapping[int, Collection[str]]:
         return self._replica.machine.tree.ephemerals
 
@@ -116,10 +125,12 @@ class Inspection:
         )
 
     @property
-    def metrics(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, str | int | float]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        ensemble = metrics_of(self._replica, int(monotonic() * 1000)) if self.config.is_ensemble else {}
         return {
+            **ensemble,
             "open_file_descriptor_count": _open_files(),
             "max_file_descriptor_count": soft_limit,
             "process_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),

@@ -99,7 +99,9 @@ class Lobby:
     def connect(self, connection: Connection, request: ConnectRequest) -> None:
         """The handshake (`reference`: ZooKeeperServer.processConnectRequest, in its order of checks)."""
         self._beats_left.pop(connection, None)
-        if not self._replica.serving:
+        if self._replica.read_only.active:
+            self._replica.read_only.connect(connection, request, self._clamp(request.timeout_ms))
+        elif not self._replica.serving:
             connection.close("this server is not serving yet")
         elif request.last_zxid_seen > self._replica.machine.zxid and self._config.is_ensemble:
             # It has come from a member that is ahead by a moment, perhaps.
@@ -135,10 +137,9 @@ class Lobby:
             # Even a wrong password ends it: so does ZooKeeper, and a client never has two connections.
             older.close(f"session {in_hex(session_id)} is resumed on another connection")
         timeout_ms = self._replica.machine.sessions.timeouts.get(session_id)
-        password = self.password_of(session_id)
         if timeout_ms is None or session_id in self._replica.sessions.closing:
             connection.refuse_session(f"session {in_hex(session_id)} has expired or never was")
-        elif not hmac.compare_digest(password, request.password or PASSWORD_NONE):
+        elif not self.is_password_of(session_id, request.password):
             connection.refuse_session(f"wrong password for session {in_hex(session_id)}")
         else:
             # The timeout is negotiated anew at each connection, as in ZooKeeper.
@@ -163,6 +164,9 @@ class Lobby:
         text = (session_id & SESSION_ID_MASK).to_bytes(8, "big")
         return hmac.digest(self._replica.machine.secret, text, hashlib.sha256)[:16]
 
+    def is_password_of(self, session_id: int, password: bytes | None) -> bool:
+        return hmac.compare_digest(self.password_of(session_id), password or PASSWORD_NONE)
+
     def is_super(self, identity: Id) -> bool:
         return bool(self._config.super_digest) and identity.id == self._config.super_digest
 
@@ -178,6 +182,8 @@ class Lobby:
     def close_leaderless(self, alone_ms: int) -> None:
         """Without a leader for as long as its session lasts, a client had better look elsewhere."""
         for connection in list(self.connections):
+            if connection.read_only:
+                continue  # it came for what there is without one
             if connection.phase is Phase.OPEN and alone_ms > connection.timeout_ms:
                 connection.close("this member has had no leader for too long")
 

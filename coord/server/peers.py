@@ -75,6 +75,8 @@ class PeerNetwork:
         self._seeking = trio.CancelScope()
         self._numbers = 0
         self._links: dict[Link, PeerLink] = {}
+        self.parted: dict[int, str] = {}
+        """why the last link with a member ended, by its id"""
         self._hearing: dict[int, trio.CancelScope] = {}
         self._lines = {
             other: VoteLine(partial(self._reach, other, Purpose.ELECTION), self._still_fits)
@@ -87,6 +89,7 @@ class PeerNetwork:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listens and connects, for ever. Raises `OSError` if a port cannot be listened on."""
         self._warn_of_open_network()
+        self._warn_of_even_number()
         own = self._config.members[self._config.my_id]
         async with AsyncExitStack() as stack:
             votes = await _listen(stack, own.host, own.election_port)
@@ -231,13 +234,16 @@ class PeerNetwork:
         if not self._peer.linked(link):
             return
         connection = self._links[link] = PeerLink(link, stream, to_leader=to_leader)
-        log.info("linked", extra=fields(member=member, to="leader" if to_leader else "follower"))
+        # Whoever has elected a leader tries until that one leads: its own log tells when it follows.
+        level = logging.DEBUG if to_leader else logging.INFO
+        log.log(level, "linked", extra=fields(member=member, to="leader" if to_leader else "follower"))
         try:
             self._shell.settle()
             await connection.run(partial(self._take_messages, link))
         finally:
             del self._links[link]
-        log.info("link ended", extra=fields(member=member, reason=connection.reason or "closed"))
+        self.parted[member] = connection.reason
+        log.log(level, "link ended", extra=fields(member=member, reason=connection.reason or "closed"))
         self._shell.begin_turn()
         self._peer.unlinked(link)
         self._shell.settle()
@@ -259,6 +265,14 @@ class PeerNetwork:
                 "give all of them a memberSecretFile",
                 extra=fields(hosts=",".join(outside)),
             )
+
+    def _warn_of_even_number(self) -> None:
+        """(Groups and weights are for whoever knows what they survive.)"""
+        voters = len(self._peer.quorum.voters)
+        if voters % 2 == 0 and not self._config.groups:
+            loss = voters // 2 - 1
+            text = f"{voters} voters survive the loss of {loss or 'none'}, as {voters - 1} would"
+            log.warning("an even number of voters", extra=fields(reason=text))
 
     def _note_trouble(self, other: int, purpose: Purpose, reason: str, *, stranger: bool = False) -> None:
         """Once for each change, since attempts go on for as long as a member is away."""

@@ -36,8 +36,9 @@ from coord.server.carrier import Phase
 from coord.server.connection import Connection, pack_event
 from coord.server.lobby import Lobby
 from coord.server.pending import Pending, Request, member_of
+from coord.server.read_only import ReadOnly
 from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
-from coord.server.stats import ServerStats
+from coord.server.stats import ServerStats, Summary
 from coord.server.submitted import Submitted
 from coord.server.syncs import Syncs
 from coord.server.tracker import SessionTracker, in_hex, new_session_id
@@ -56,6 +57,11 @@ log = logging.getLogger("coord.server")
 
 
 class Replica:
+    joined_ms = 0
+    """the `turn_ms` when this member took up with its leader, or began to lead"""
+    synchronised_by = "diff"
+    """how its leader made this member's history its own: diff, trunc or snap"""
+
     def __init__(
         self,
         config: Config,
@@ -96,6 +102,7 @@ class Replica:
         self._proposed: dict[int, Batch] = {}  # by first zxid, until its work is taken
         self._unapplied: deque[Batch] = deque(history)
         self.lobby = Lobby(self)
+        self.read_only = ReadOnly(self, boot)
         self.syncs = Syncs(self)
         self._beats = 0
         self._beats_alone = 0
@@ -116,6 +123,11 @@ class Replica:
     def has_joined(self) -> bool:
         """Has this member caught up with whom the peer follows now (or leads itself)?"""
         return self._joined is self.peer.role
+
+    @property
+    def has_ever_joined(self) -> bool:
+        """Has it, since its start, caught up with any leader?"""
+        return self._joined is not None
 
     @property
     def answers_pings(self) -> bool:
@@ -188,6 +200,8 @@ class Replica:
         """What was on its way in the old role is no more; what clients wait for is still pending."""
         self._role = self.peer.role
         self._founding = None
+        self.stats.proposals = Summary()
+        self.synchronised_by = "diff"
         self._submitted.clear()
         self._proposed.clear()
         self._to_forward.clear()
@@ -231,7 +245,9 @@ class Replica:
         if batch is not None:
             self._name_sessions(batch)
             self._proposed[batch.first_zxid] = batch
-            self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, batch.encode()))
+            payload = batch.encode()
+            self.stats.proposals.add(len(payload))
+            self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, payload))
 
     def _name_sessions(self, batch: Batch) -> None:
         for index, (_, number, op) in enumerate(batch.heads):
@@ -245,9 +261,11 @@ class Replica:
         if work is None:
             return None
         if work.truncate is not None:
+            self.synchronised_by = "trunc"
             while self._unapplied and self._unapplied[-1].last_zxid > work.truncate:
                 self._unapplied.pop()
         if work.install is not None:
+            self.synchronised_by = "snap"
             self._install(work.install.chunks)
             work.install_digest = self.machine.digest
         for proposal in work.proposals:
@@ -328,7 +346,9 @@ class Replica:
         if not (self._is_founded() if isinstance(role, Leading) else self.machine.secret):
             return False
         self._joined = role
+        self.joined_ms = self.turn_ms
         self._beats_alone = 0
+        self.read_only.end()
         if isinstance(role, Leading):
             self.sessions.lead(self.machine.sessions.timeouts)
         else:
@@ -388,6 +408,7 @@ class Replica:
         if not self.serving:
             self._beats_alone += 1
             self.lobby.close_leaderless(self._beats_alone * self.beat_ms)
+            self.read_only.beat(self._beats_alone * self.beat_ms)
             return
         for session_id in self.sessions.beat():
             self._expire(session_id)

@@ -31,6 +31,7 @@ from coord.server.inspection import Inspection
 from coord.server.peers import PeerNetwork
 from coord.server.recovery import Recovered, recover
 from coord.server.replica import Replica
+from coord.server.role_log import RoleLog
 from coord.server.snapshotting import run_snapshots
 from coord.server.streams import serve_streams
 from coord.zab.learner import Fetch
@@ -87,6 +88,7 @@ class Server:
                 nursery.start_soon(self._disk.run, self._persisted)
                 if config.is_ensemble:
                     self._network = PeerNetwork(self, self.replica.peer, config)
+                    self._roles = RoleLog(self.replica, self._network.parted)
                     await nursery.start(self._network.run)
                     nursery.start_soon(run_zab_clock, self)
                 self.settle()
@@ -159,6 +161,7 @@ class Server:
         if self._network is not None:
             replica.exchange()
             self._network.update()
+            self._roles.look()
             self._fetch(replica.peer)
         self._settled.unpark_all()
         if replica.serving and not self._serves.is_set():

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Latency:
-    """How long requests took, in whole milliseconds from their arrival to their reply."""
+class Summary:
+    """Of whole numbers: how long requests took, in milliseconds from their arrival to their reply, or how
+    many bytes proposals had."""
 
     count: int = 0
     total: int = 0
@@ -23,12 +24,12 @@ class Latency:
     high: int = 0
     last: int = 0
 
-    def add(self, ms: int) -> None:
-        self.low = min(self.low, ms) if self.count else ms
-        self.high = max(self.high, ms)
+    def add(self, value: int) -> None:
+        self.low = min(self.low, value) if self.count else value
+        self.high = max(self.high, value)
         self.count += 1
-        self.total += ms
-        self.last = ms
+        self.total += value
+        self.last = value
 
     @property
     def average(self) -> float:
@@ -41,7 +42,10 @@ class ServerStats:
 
     received: int = 0
     sent: int = 0
-    latency: Latency = field(default_factory=Latency)
+    latency: Summary = field(default_factory=Summary)
+
+    proposals: Summary = field(default_factory=Summary)
+    """bytes of what this member has proposed since it leads"""
 
     def replied(self, latency_ms: int) -> None:
         self.sent += 1
@@ -49,7 +53,8 @@ class ServerStats:
 
     def reset(self) -> None:
         self.received = self.sent = 0
-        self.latency = Latency()
+        self.latency = Summary()
+        self.proposals = Summary()
 
 
 @dataclass(slots=True)
@@ -66,7 +71,7 @@ class ConnectionStats:
     last_zxid: int = -1
     last_reply_ms: int = 0
     """ms on the server's own clock"""
-    latency: Latency = field(default_factory=Latency)
+    latency: Summary = field(default_factory=Summary)
 
     def replied(self, op: int, xid: int, zxid: int, latency_ms: int, now_ms: int) -> None:
         self.sent += 1
@@ -79,4 +84,4 @@ class ConnectionStats:
     def reset(self) -> None:
         self.received = self.sent = 0
         self.last_op, self.last_xid, self.last_zxid, self.last_reply_ms = None, -1, -1, 0
-        self.latency = Latency()
+        self.latency = Summary()

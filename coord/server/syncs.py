@@ -30,6 +30,11 @@ class Syncs:
         self._asked: deque[tuple[int, Link | None, int]] = deque()  # (round of pings, who asked, token)
         self._next_token = 0
 
+    @property
+    def asked_of_quorum(self) -> int:
+        """How many wait for the quorum of this member, which leads."""
+        return len(self._asked)
+
     def ask(self, connection: Connection) -> bool:
         """A client's sync: True if it is confirmed already, else `Connection.synced` is called when it is."""
         peer = self._replica.peer

@@ -117,3 +117,12 @@ def new_session_id(member: int, zxid: int) -> int:
     """High byte: the member; below: the low 56 bits of the zxid. Signed, as it travels."""
     value = (member & 0xFF) << 56 | zxid & 0x00FF_FFFF_FFFF_FFFF
     return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def new_local_session_id(member: int, number: int) -> int:
+    """For a session that is in no log (`read_only`). The low half is 0, which no entry's zxid has."""
+    return new_session_id(member, (number % 0xFF_FFFF + 1) << 32)
+
+
+def is_local(session_id: int) -> bool:
+    return session_id & 0xFFFF_FFFF == 0

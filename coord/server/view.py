@@ -82,6 +82,10 @@ class ServerView(Protocol):
         """timeout in ms by session id"""
 
     @property
+    def local_sessions(self) -> int:
+        """how many sessions only this member knows"""
+
+    @property
     def ephemerals(self) -> Mapping[int, Collection[str]]:
         """paths by session id"""
 
@@ -98,5 +102,5 @@ class ServerView(Protocol):
         """in dataDir and in dataLogDir"""
 
     @property
-    def metrics(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, str | int | float]:
         """more for `mntr`, without ``zk_``: what the role, the disk and the process count"""

@@ -624,6 +624,8 @@ MULTI_WRITE_OPS: Final = frozenset(
     {Op.CREATE, Op.CREATE2, Op.CREATE_CONTAINER, Op.CREATE_TTL, Op.DELETE, Op.SET_DATA, Op.CHECK}
 )
 MULTI_READ_OPS: Final = frozenset({Op.GET_DATA, Op.GET_CHILDREN})
+WRITES: Final = frozenset({*MULTI_WRITE_OPS, Op.SET_ACL, Op.MULTI, Op.CLOSE_SESSION} - {Op.CHECK})
+"""What clients ask for that goes through the log."""
 
 _MULTI_HEADER = Struct(">i?i")
 _MULTI_END = _MULTI_HEADER.pack(-1, True, -1)

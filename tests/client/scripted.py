@@ -88,10 +88,16 @@ class ScriptedServer:
         """hears everything, says nothing"""
         self.refusing = False
         """takes no connections"""
+        self.read_only: set[str] = set()
+        """names of the hosts at which it has no quorum"""
+        self.silent_to_words = False
+        """hears four-letter words and does not answer"""
         self.closing_at_hello = False
         """closes a connection instead of answering the handshake"""
         self.sessions: set[int] = set()
         """those that can be resumed"""
+        self.read_only_sessions = 0
+        """how many were opened; their ids begin at 1001"""
         self.errors: dict[int, int] = {}
         """op -> the error its replies carry"""
         self.replies = dict(REPLIES)
@@ -115,7 +121,7 @@ class ScriptedServer:
         if self.refusing:
             raise OSError("connection refused")
         near, far = trio.testing.memory_stream_pair()
-        self._nursery.start_soon(self._serve, far)
+        self._nursery.start_soon(self._serve, far, address.host.name)
         return near
 
     # -- for the test ---------------------------------------------------------------------------------
@@ -142,18 +148,23 @@ class ScriptedServer:
 
     # -- one connection -------------------------------------------------------------------------------
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def _serve(self, stream: trio.abc.Stream, host: str) -> None:
         self._streams.add(stream)
         frames = FrameBuffer(RECORD_BYTES_MAX)
         greeted = False
         try:
             while data := await stream.receive_some(65536):
+                if not greeted and data.startswith(b"isro"):
+                    if self.silent_to_words:
+                        continue
+                    await stream.send_all(b"ro" if host in self.read_only else b"rw")
+                    return
                 frames.receive(bytes(data))
                 for frame in frames.frames():
                     if greeted and self._leaves(frame):
                         await stream.send_all(pack_frame(pack_reply_header(Xid.PING, 0, GOODBYE_ERROR)))
                         return
-                    answer = self._answer(frame) if greeted else self._greet(frame)
+                    answer = self._answer(frame) if greeted else self._greet(frame, host)
                     greeted = True
                     if answer is None:
                         return
@@ -165,10 +176,16 @@ class ScriptedServer:
             self._streams.discard(stream)
             await trio.aclose_forcefully(stream)
 
-    def _greet(self, frame: bytes) -> bytes | None:
+    def _greet(self, frame: bytes, host: str) -> bytes | None:
         request, _ = decode_connect_request(frame)
         if self.closing_at_hello:
             return None
+        if host in self.read_only:
+            if request.session_id or not request.read_only:
+                return None
+            self.read_only_sessions += 1
+            reply = ConnectReply(0, self.timeout_ms, 1000 + self.read_only_sessions, PASSWORD, True)
+            return pack_frame(reply.encode())
         if request.session_id == 0:
             session_id = len(self.sessions) + 1
             while session_id in self.sessions:
@@ -207,9 +224,10 @@ def client_of(
     chroot: str = "",
     session: SessionHandle | None = None,
     patience: float = inf,
+    read_only: bool = False,
 ) -> Client:
     """A client whose connections all lead to `server`, whatever the host."""
-    core = Session(timeout, handle=session)
+    core = Session(timeout, read_only=read_only, handle=session)
     addresses = Addresses([Host(f"127.0.0.{i + 1}", 2181) for i in range(hosts)], Random(1))
     link = Link(core, addresses, connect_timeout=connect_timeout, open_stream=server.open_stream)
     return Client(link, core, Chroot(chroot), patience=patience)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -333,7 +333,7 @@ async def test_a_member_whose_disk_is_full_leaves_and_the_others_go_on(tmp_path:
             await ensemble.until_all_serve()
 
 
-def longer(things: Sequence[object], length: int) -> bool:
+def longer(things: Sized, length: int) -> bool:
     return len(things) > length
 
 
@@ -400,7 +400,7 @@ async def test_a_rolling_restart_keeps_a_pipeline_in_order(tmp_path: Path) -> No
                 nursery.start_soon(write, zk)
             for one in ensemble.ids:
                 before = len(versions)
-                await ensemble.until(lambda before=before: len(versions) > before + 1000)
+                await ensemble.until(partial(longer, versions, before + 1000))
                 assert await ensemble.stop(one) == 0
                 ensemble.spawn(one)
                 await ensemble.until_all_serve()
@@ -417,13 +417,13 @@ async def test_a_rolling_restart_costs_kazoo_nothing_that_it_cannot_retry(tmp_pa
         states: list[KazooState] = []
         await trio.to_thread.run_sync(zk.start)
         over = trio.Event()
-        done = 0
+        done: list[str] = []
 
         async def write() -> None:
-            nonlocal done
             while not over.is_set():
-                await trio.to_thread.run_sync(partial(zk.retry, zk.ensure_path, f"/k/{done}"))
-                done += 1
+                path = f"/k/{len(done)}"
+                await trio.to_thread.run_sync(partial(zk.retry, zk.ensure_path, path))
+                done.append(path)
 
         try:
             session = zk.client_id
@@ -431,15 +431,14 @@ async def test_a_rolling_restart_costs_kazoo_nothing_that_it_cannot_retry(tmp_pa
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write)
                 for one in ensemble.ids:
-                    before = done
-                    await ensemble.until(lambda before=before: done > before + 20)
+                    await ensemble.until(partial(longer, done, len(done) + 20))
                     assert await ensemble.stop(one) == 0
                     ensemble.spawn(one)
                     await ensemble.until_all_serve()
                 over.set()
             assert zk.client_id == session
             assert KazooState.LOST not in states
-            assert len(await trio.to_thread.run_sync(zk.get_children, "/k")) == done
+            assert len(await trio.to_thread.run_sync(zk.get_children, "/k")) == len(done)
         finally:
             await trio.to_thread.run_sync(zk.stop)
             await trio.to_thread.run_sync(zk.close)

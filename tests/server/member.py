@@ -62,9 +62,15 @@ class Talker:
         self.xid = 0
 
     def greet(
-        self, session_id: int = 0, password: bytes = bytes(16), timeout_ms: int = 5000, zxid: int = 0
+        self,
+        session_id: int = 0,
+        password: bytes = bytes(16),
+        timeout_ms: int = 5000,
+        zxid: int = 0,
+        *,
+        read_only: bool = False,
     ) -> None:
-        request = ConnectRequest(0, zxid, timeout_ms, session_id, password, False)
+        request = ConnectRequest(0, zxid, timeout_ms, session_id, password, read_only)
         self.connection.receive(pack_frame(request.encode()))
 
     def greeted(self) -> ConnectReply:
@@ -94,18 +100,28 @@ class Talker:
 class Member:
     """A replica whose disk writes exactly when the test says so (`persist`), and whose log can be kept."""
 
-    def __init__(self, log: list[bytes] | None = None, epochs: Epochs | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        log: list[bytes] | None = None,
+        epochs: Epochs | None = None,
+        *,
+        alone: bool = True,
+        **settings: Any,
+    ) -> None:
+        """`alone`: a quorum by itself, and so it serves at once; else two more voters are somewhere."""
         self.log: list[bytes] = [] if log is None else log
         history = [Batch.decode(payload) for payload in self.log]
         last_zxid = history[-1].last_zxid if history else 0
         epoch = last_zxid >> 32
         ends = epoch_ends([0, *(batch.last_zxid for batch in history)])
-        peer = Peer(1, Majority({1}), last_zxid=last_zxid, epochs=epochs or Epochs(epoch, epoch), ends=ends)
+        voters = {1} if alone else {1, 2, 3}
+        epochs = epochs or Epochs(epoch, epoch)
+        peer = Peer(1, Majority(voters), last_zxid=last_zxid, epochs=epochs, ends=ends)
         defaults: dict[str, Any] = {"tick_time_ms": 1000, "extended_types_enabled": True}
         self.replica = Replica(Config(**(defaults | settings)), peer, Machine(), history, secret=b"s" * 32)
         self.replica.wall_ms = 1_700_000_000_000
         self.writing: Work | None = None
-        while not self.replica.serving:
+        while alone and not self.replica.serving:
             self.settle()
 
     def settle(self) -> None:
@@ -146,6 +162,21 @@ class Member:
         self.settle()
         assert talker.greeted().session_id
         return talker
+
+    def lose_quorum(self) -> None:
+        """From now on two other voters are needed, and nobody has ever heard of them."""
+        peer = self.replica.peer
+        peer.quorum, peer.others = Majority({1, 2, 3}), [2, 3]
+        peer.step_down()
+        self.settle()
+
+    def regain_quorum(self) -> None:
+        peer = self.replica.peer
+        peer.quorum, peer.others = Majority({1}), []
+        peer.tick()
+        while not self.replica.serving:
+            self.replica.exchange()
+            self.settle()
 
     def beats(self, count: int) -> None:
         for _ in range(count):

@@ -11,7 +11,7 @@ import pytest
 
 from coord.config import Config, Member
 from coord.server.four_letter import WORDS, answer, recognise, version_text
-from coord.server.stats import ConnectionStats, Latency, ServerStats
+from coord.server.stats import ConnectionStats, ServerStats, Summary
 from coord.wire.records import Op
 
 ALL = frozenset("*")
@@ -39,16 +39,17 @@ class View:
     digest: int = 1234
     uptime_ms: int = 28142
     outstanding: int = 0
-    stats: ServerStats = field(default_factory=lambda: ServerStats(12, 11, Latency(11, 30, 1, 8, 3)))
+    stats: ServerStats = field(default_factory=lambda: ServerStats(12, 11, Summary(11, 30, 1, 8, 3)))
     connections: Collection[Connection] = ()
     node_count: int = 8
     data_size: int = 81
     sessions: Mapping[int, int] = field(default_factory=dict)
+    local_sessions: int = 0
     ephemerals: Mapping[int, Collection[str]] = field(default_factory=dict)
     watch_count: int = 4
     watched_paths: Mapping[str, Collection[int]] = field(default_factory=dict)
     disk_bytes: tuple[int, int] = (67109337, 67109338)
-    metrics: Mapping[str, int | float] = field(default_factory=dict)
+    metrics: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 SESSION = 0x100001871150000
@@ -61,7 +62,7 @@ VERSION = "Zookeeper version: 3.8.0-coord0.1.0, built on 2026-01-31\n"
 
 
 def two_connections() -> tuple[Connection, Connection]:
-    client = ConnectionStats(1795356712926, 7, 7, Op.GET_CHILDREN2, 6, 5, 1629747, Latency(7, 24, 0, 8, 1))
+    client = ConnectionStats(1795356712926, 7, 7, Op.GET_CHILDREN2, 6, 5, 1629747, Summary(7, 24, 0, 8, 1))
     return (
         Connection(("127.0.0.1", 40816), SESSION, stats=client),
         Connection(("::1", 40864), is_read=False, stats=ConnectionStats(1795356712926, 1)),
@@ -118,7 +119,8 @@ def test_mntr() -> None:
     view = View(
         sessions={SESSION: 10000, OTHER: 10000},
         ephemerals={SESSION: ["/a/e-0", "/a/e-1"], OTHER: ["/b"]},
-        metrics={"fsync_count": 3, "avg_fsynctime": 0.25},
+        metrics={"peer_state": "following - broadcast", "fsync_count": 3, "avg_fsynctime": 0.25},
+        local_sessions=2,
     )
     lines = answer("mntr", view).splitlines()
     assert lines[:3] == [
@@ -127,6 +129,7 @@ def test_mntr() -> None:
         "zk_avg_latency\t2.7273",
     ]
     assert {"zk_ephemerals_count\t3", "zk_global_sessions\t2", "zk_avg_fsynctime\t0.25"} <= set(lines)
+    assert {"zk_peer_state\tfollowing - broadcast", "zk_local_sessions\t2"} <= set(lines)
     assert all(re.fullmatch(r"zk_\w+\t\S.*", line) for line in lines)
 
 

@@ -272,6 +272,30 @@ async def test_an_open_network_without_a_secret_is_warned_of(caplog: pytest.LogC
 
 
 @pytest.mark.trio
+async def test_an_even_number_of_voters_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    alike = replace(configs_of(4)[1], groups={1: frozenset({1, 2}), 2: frozenset({3, 4})})
+    for config, warning in (
+        (configs_of(2)[1], "2 voters survive the loss of none, as 1 would"),
+        (configs_of(3)[1], None),
+        (configs_of(4)[1], "4 voters survive the loss of 1, as 3 would"),
+        (configs_of(4, observers=1)[1], None),
+        (configs_of(7, observers=1)[1], "6 voters survive the loss of 2, as 5 would"),
+        (alike, None),
+    ):
+        caplog.clear()
+        member = TestMember(config, lambda: None)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(member.run)
+            member.stop()
+        reasons = [
+            getattr(record, "fields", {}).get("reason")
+            for record in caplog.records
+            if record.levelno == logging.WARNING
+        ]
+        assert reasons == ([warning] if warning else [])
+
+
+@pytest.mark.trio
 async def test_a_port_in_use_is_named() -> None:
     config = configs_of(1)[1]
     taken = await trio.open_tcp_listeners(config.members[1].peer_port, host="127.0.0.1")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from coord.server.stats import ConnectionStats, Latency, ServerStats
+from coord.server.stats import ConnectionStats, ServerStats, Summary
 from coord.wire.records import Op
 
 
 def test_latency_knows_its_extremes() -> None:
-    latency = Latency()
+    latency = Summary()
     assert latency.average == 0.0
     for ms in (3, 1, 8):
         latency.add(ms)

@@ -6,7 +6,8 @@ runs on top of it.
 
 The newest snapshot that verifies is loaded; what the log holds beyond it is handed on as history, to be
 applied once the peer finds it committed. A torn end of the log is dropped, and said; damage, or a gap, raises
-`StorageDamaged` naming file and offset.
+`StorageDamaged` naming file and offset. So does a damaged snapshot, unless an older one and the log reach as
+far: else what it held would be forgotten in silence.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from coord.server.disk import Disk, MemoryDisk, ThreadedDisk
 from coord.state.machine import Machine
 from coord.storage import epochs as epoch_file
 from coord.storage import snapshots
-from coord.storage.files import lock_directory
+from coord.storage.files import StorageDamaged, StorageFailed, lock_directory
 from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
 from coord.wire.ensemble import Batch
@@ -68,6 +69,7 @@ def recover(config: Config) -> Iterator[Recovered]:
         try:
             if journal.dropped:
                 log.warning("the end of the log was never acknowledged and is dropped: %s", journal.dropped)
+            _account_for_damaged_snapshots(home / "snapshots", machine.zxid, journal.last_zxid)
             history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
             ends = epoch_ends([machine.zxid, *(batch.last_zxid for batch in history)])
             peer = _peer(config, machine.zxid, ends, _epochs(home, journal.last_zxid))
@@ -119,7 +121,23 @@ def newest_state(directory: Path) -> Machine:
     if snapshot is None:
         return Machine()
     _, _, chunks = snapshots.load(snapshot.path)
-    return Machine.restore(chunks)
+    machine = Machine.restore(chunks)
+    if (machine.zxid, machine.digest) != (snapshot.zxid, snapshot.digest):
+        why = f"it holds the state at zxid {machine.zxid:#x} with digest {machine.digest:x}, not what it says"
+        raise StorageDamaged(snapshot.path, 0, why)
+    return machine
+
+
+def _account_for_damaged_snapshots(directory: Path, loaded_zxid: int, last_zxid: int) -> None:
+    """Those later than the one that was loaded did not verify: the log must reach as far as they did."""
+    out_of_reach = snapshots.later(directory, last_zxid)
+    for path in snapshots.later(directory, loaded_zxid):
+        try:
+            snapshots.verify(path)
+        except (StorageDamaged, StorageFailed) as trouble:
+            if path in out_of_reach:
+                raise
+            log.warning("a snapshot is of no use; an older one and the log make up for it: %s", trouble)
 
 
 def _epochs(home: Path, last_zxid: int) -> Epochs:

@@ -252,6 +252,8 @@ class Replica:
         if work.truncate is not None:
             while self._unapplied and self._unapplied[-1].last_zxid > work.truncate:
                 self._unapplied.pop()
+            while self._digests_wanted and self._digests_wanted[-1] > work.truncate:
+                self._digests_wanted.pop()
         if work.install is not None:
             self._install(work.install.chunks)
             work.install_digest = self.machine.digest

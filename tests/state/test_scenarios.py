@@ -26,6 +26,7 @@ from coord.wire.records import (
     Record,
     SetACLRequest,
     SetDataRequest,
+    Stat,
     encode_multi,
 )
 from tests.state.applier import OPEN, SESSION
@@ -103,6 +104,12 @@ def apply(machine: Machine, entries: list[Entry]) -> list[tuple[int, bytes, list
     return replies
 
 
+def all_of(machine: Machine) -> dict[str, tuple[bytes | None, Stat, tuple[ACL, ...]]]:
+    """What clients can see of each znode."""
+    nodes = machine.tree.nodes
+    return {path: (node.data, node.stat(), node.acl.entries) for path, node in nodes.items()}
+
+
 @pytest.mark.parametrize("trace", TRACES)
 def test_s27_a_snapshot_anywhere_in_a_history_goes_on_as_the_history_does(trace: str) -> None:
     entries = [OPEN_SESSION, *TRACES[trace]]
@@ -116,4 +123,5 @@ def test_s27_a_snapshot_anywhere_in_a_history_goes_on_as_the_history_does(trace:
         assert after.zxid == cut
         assert apply(after, entries[cut:]) == replies[cut:]
         assert after.digest == whole.digest
+        assert all_of(after) == all_of(whole)
         assert list(after.snapshot()) == list(whole.snapshot())

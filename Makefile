@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash sim sim-mutants nemesis test-zookeeper clean
+.PHONY: help demo test lint format crash sim sim-mutants nemesis failover test-zookeeper clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -18,7 +18,7 @@ $(VENV)/.ready: pyproject.toml
 demo: $(VENV)/.ready  ## a broker cluster on three servers: registration, elections, failures of both (30 s)
 	$(BIN)/coord demo
 
-test: $(VENV)/.ready lint  ## lint, types and every test (2 minutes)
+test: $(VENV)/.ready lint  ## lint, types and every test (3 minutes)
 	$(BIN)/python -m pytest
 
 crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing acknowledged may be lost (4 minutes)
@@ -34,6 +34,10 @@ sim-mutants: $(VENV)/.ready  ## break the agreement on purpose, in one place aft
 SECONDS ?= 600
 nemesis: $(VENV)/.ready  ## real members killed, stopped and cut off under load; clients' histories are checked (10 minutes)
 	$(BIN)/python -m tests.ensemble.nemesis --seconds $(SECONDS)
+
+KILLS ?= 20
+failover: $(VENV)/.ready  ## kill the leader 20 times under load: how long the clients of the others wait (1 minute)
+	$(BIN)/python -m tests.ensemble.nemesis --kills $(KILLS)
 
 test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against Apache ZooKeeper (needs Java and its jar)
 	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/client tests/recipes \

@@ -122,9 +122,11 @@ class ServerProcess:
         *,
         flavour: Flavour | None = None,
         properties: Mapping[str, str] | None = None,
+        text: str | None = None,
     ) -> None:
         """`config` adds to (or overrides) the keys of zoo.cfg; `properties` are those that Apache ZooKeeper
-        reads from Java's system properties only (without "zookeeper."); coord gets them in zoo.cfg."""
+        reads from Java's system properties only (without "zookeeper."); coord gets them in zoo.cfg. `text` is
+        all of zoo.cfg, instead."""
         self.flavour = flavour or chosen_flavour()
         self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -133,6 +135,7 @@ class ServerProcess:
         self.log = directory / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.started_in = 0.0
+        self._text = text
         self._properties = dict(properties or {})
         self.config = {
             "tickTime": "2000",
@@ -211,7 +214,8 @@ class ServerProcess:
         if self.flavour is Flavour.COORD:
             lines |= self._properties
         path = self.directory / "zoo.cfg"
-        path.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        text = "".join(f"{key}={value}\n" for key, value in lines.items())
+        path.write_text(text if self._text is None else self._text)
         (self.directory / "data").mkdir(exist_ok=True)
         if self.flavour is Flavour.COORD:
             return [sys.executable, "-m", "coord", "serve", str(path)]

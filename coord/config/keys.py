@@ -33,7 +33,7 @@ from coord.config.values import (
     ticks,
     words,
 )
-from coord.config.zookeeper_keys import REFUSED, UNNEEDED, UNNEEDED_PREFIXES
+from coord.config.zookeeper_keys import FULFILLED, REFUSED, UNNEEDED, UNNEEDED_PREFIXES
 from coord.errors import ConfigError
 
 NoteSink = Callable[[str], object]
@@ -74,6 +74,7 @@ KEYS: Mapping[str, Key] = {
     "db.autocreate": Key("db_autocreate", switch),
     "znode.container.checkIntervalMs": Key("container_check_interval_ms", milliseconds),
     "znode.container.maxPerMinute": Key("container_max_per_minute", positive),
+    "quorumListenOnAllIPs": Key("quorum_listen_on_all_ips", switch),
     "memberSecretFile": Key("member_secret_file", filled("a file")),
     "dynamicConfigFile": Key("dynamic_config_file", filled("a file")),
 }
@@ -132,6 +133,8 @@ def _convert(key: Key, text: str, where: str) -> Any:
 def _other_key(setting: Property, where: str, log_note: NoteSink) -> None:
     """A key that sets no field: known to ZooKeeper, or a mistake."""
     name = setting.key
+    if setting.value.lower() in FULFILLED.get(name, ()):
+        return
     if name in REFUSED:
         if setting.value.lower() not in ("", "false", "no"):
             raise ConfigError(f"{where}: {REFUSED[name]}")

@@ -82,6 +82,8 @@ class Config:
     """the servers of the ensemble by id; empty: standalone"""
     my_id: int = 0
     """this server's id in `members`; 0: standalone"""
+    quorum_listen_on_all_ips: bool = False
+    """listen for the other members on every interface, not only on the address they know this one by"""
     weights: Mapping[int, int] = field(default_factory=dict)
     groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
     member_secret: bytes | None = field(default=None, repr=False)

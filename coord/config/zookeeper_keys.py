@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 _ENSEMBLE = """
-    electionAlg peerType standaloneEnabled reconfigEnabled version quorumListenOnAllIPs oraclePath
+    electionAlg peerType standaloneEnabled reconfigEnabled version oraclePath
     connectToLearnerMasterLimit observerMasterPort syncEnabled portUnification sslQuorumReloadCertFiles
     quorum.cnxn.threads.size multiAddress.enabled multiAddress.reachabilityCheckTimeoutMs
     multiAddress.reachabilityCheckEnabled cnxTimeout quorumCnxnTimeoutMs electionPortBindRetry leaderServes
@@ -69,6 +69,27 @@ UNNEEDED_PREFIXES: Final = (
     "ssl.",
 )
 
+FULFILLED: Final[dict[str, frozenset[str]]] = {
+    "DigestAuthenticationProvider.digestAlg": frozenset({"sha1", "sha-1"}),
+    "audit.enable": frozenset({"false"}),
+    "digest.enabled": frozenset({"true"}),
+    "electionAlg": frozenset({"3"}),
+    "enforceQuota": frozenset({"false"}),
+    "forceSync": frozenset({"yes", "true"}),
+    "leaderServes": frozenset({"yes", "true"}),
+    "localSessionsEnabled": frozenset({"false"}),
+    "localSessionsUpgradingEnabled": frozenset({"false"}),
+    "multiAddress.enabled": frozenset({"false"}),
+    "peerType": frozenset({"participant"}),
+    "portUnification": frozenset({"false"}),
+    "reconfigEnabled": frozenset({"false"}),
+    "snapshot.trust.empty": frozenset({"false"}),
+    "sslQuorumReloadCertFiles": frozenset({"false"}),
+    "standaloneEnabled": frozenset({"true", "false"}),
+    "syncEnabled": frozenset({"true"}),
+}
+"""Values (in lower case) with which a key asks for what coord does anyway: nothing is to be said of it."""
+
 _NO_SASL = "coord cannot demand SASL, and will not run as if it did"
 
 REFUSED: Final = {
@@ -78,6 +99,7 @@ REFUSED: Final = {
     "quorum.auth.serverRequireSasl": _NO_SASL,
     "quorum.auth.learnerRequireSasl": _NO_SASL,
     "sessionRequireClientSASLAuth": _NO_SASL,
+    "DigestAuthenticationProvider.digestAlg": "coord knows digests by SHA-1 only; another lets nobody in",
     "enforce.auth.enabled": "coord cannot demand credentials of every client, and will not run as if it did",
 }
-"""Why a key is refused, unless its value switches it off."""
+"""Why a key is refused, unless its value switches it off (or is in `FULFILLED`)."""

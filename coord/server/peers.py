@@ -92,8 +92,10 @@ class PeerNetwork:
         self._warn_of_even_number()
         own = self._config.members[self._config.my_id]
         async with AsyncExitStack() as stack:
-            votes = await _listen(stack, own.host, own.election_port)
-            links = await _listen(stack, own.host, own.peer_port)
+            # On the address that the others know this member by, as ZooKeeper does.
+            host = None if self._config.quorum_listen_on_all_ips else own.host
+            votes = await _listen(stack, host, own.election_port)
+            links = await _listen(stack, host, own.peer_port)
             nursery = await stack.enter_async_context(trio.open_nursery())
             self._nursery = nursery
             for line in self._lines.values():
@@ -259,6 +261,8 @@ class PeerNetwork:
 
     def _warn_of_open_network(self) -> None:
         outside = sorted({one.host for one in self._config.members.values() if not _is_loopback(one.host)})
+        if self._config.quorum_listen_on_all_ips:
+            outside = ["*"]
         if self._me.secret is None and outside:
             log.warning(
                 "anybody who reaches the members' ports can pass for a member: "
@@ -305,12 +309,13 @@ def _knows(role: Role, link: Link) -> bool:
     return isinstance(role, Following) and role.link == link
 
 
-async def _listen(stack: AsyncExitStack, host: str, port: int) -> list[trio.SocketListener]:
-    """On the address that the others know this member by, as ZooKeeper does."""
+async def _listen(stack: AsyncExitStack, host: str | None, port: int) -> list[trio.SocketListener]:
+    """`host` None: on every interface."""
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen for members on {host}:{port}: {error.strerror}") from None
+        where = f"{host or '*'}:{port}"
+        raise OSError(error.errno, f"cannot listen for members on {where}: {error.strerror}") from None
     for listener in listeners:
         stack.push_async_callback(trio.aclose_forcefully, listener)
     return listeners

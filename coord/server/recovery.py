@@ -6,12 +6,8 @@ runs on top of it.
 
 The newest snapshot that verifies is loaded; what the log holds beyond it is handed on as history, to be
 applied once the peer finds it committed. A torn end of the log is dropped, and said; damage, or a gap, raises
-`StorageDamaged` naming file and offset.
-
-A voter whose disk is empty is *blank* from then on (see `zab.peer.Epochs`), durably, before anything else is
-written: only a leader, or all other voters being as empty, can change that. Who knows that nothing was lost
-says so by a file ``initialize`` in dataDir (ZooKeeper's marker, deleted when it has been obeyed), or by
-``db.autocreate=true``, which is ZooKeeper's default and not coord's.
+`StorageDamaged` naming file and offset. So does a damaged snapshot, unless an older one and the log reach as
+far: else what it held would be forgotten in silence.
 """
 
 from __future__ import annotations
@@ -25,11 +21,11 @@ from pathlib import Path
 from coord.config import Config
 from coord.limits import ZAB_TICKS_PER_TICK
 from coord.logs import fields
+from coord.server.blank import recover_epochs
 from coord.server.disk import Disk, MemoryDisk, ThreadedDisk
 from coord.state.machine import Machine
-from coord.storage import epochs as epoch_file
 from coord.storage import snapshots
-from coord.storage.files import lock_directory, naming
+from coord.storage.files import StorageDamaged, StorageFailed, lock_directory
 from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
 from coord.wire.ensemble import Batch
@@ -41,7 +37,6 @@ from coord.zab.timing import Timing
 log = logging.getLogger("coord.storage")
 
 STANDALONE_ID = 1
-INITIALIZE = "initialize"
 
 
 @dataclass(slots=True)
@@ -71,14 +66,16 @@ def recover(config: Config) -> Iterator[Recovered]:
     assert config.log_dir is not None
     home, log_directory = config.data_dir / "coord", config.log_dir / "coord" / "log"
     with lock_directory(home):
+        has_log = log_directory.exists()
         machine = newest_state(home / "snapshots")
         journal = Log.open(log_directory, after_zxid=machine.zxid)
         try:
             if journal.dropped:
                 log.warning("the end of the log was never acknowledged and is dropped: %s", journal.dropped)
+            _account_for_damaged_snapshots(home / "snapshots", machine.zxid, journal.last_zxid)
             history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
             ends = epoch_ends([machine.zxid, *(batch.last_zxid for batch in history)])
-            peer = _peer(config, machine.zxid, ends, _epochs(config, home, journal.last_zxid))
+            peer = _peer(config, machine.zxid, ends, recover_epochs(config, home, has_log, ends[-1]))
             log.info(
                 "recovered",
                 extra=fields(
@@ -127,25 +124,20 @@ def newest_state(directory: Path) -> Machine:
     if snapshot is None:
         return Machine()
     _, _, chunks = snapshots.load(snapshot.path)
-    return Machine.restore(chunks)
+    machine = Machine.restore(chunks)
+    if (machine.zxid, machine.digest) != (snapshot.zxid, snapshot.digest):
+        why = f"it holds the state at zxid {machine.zxid:#x} with digest {machine.digest:x}, not what it says"
+        raise StorageDamaged(snapshot.path, 0, why)
+    return machine
 
 
-def _epochs(config: Config, home: Path, last_zxid: int) -> Epochs:
-    """Never below the epoch of a zxid that is in the log: its leader had made that epoch durable."""
-    saved = epoch_file.load(home)
-    if saved is None:
-        saved = epoch_file.Epochs(0, 0, blank=last_zxid == 0 and config.votes_with_others)
-    marker = home.parent / INITIALIZE
-    if saved.blank:
-        saved = saved._replace(blank=not config.db_autocreate and not marker.exists())
-        epoch_file.save(home, saved)
-        if saved.blank:
-            log.warning(
-                "the disk was empty: this member has no vote until a leader has given it the ensemble's "
-                "history, or all voters are here, and all as empty",
-                extra=fields(if_nothing_can_be_lost=f"create {marker} and start again"),
-            )
-    with naming(marker):
-        marker.unlink(missing_ok=True)
-    epoch = epoch_of(last_zxid)
-    return Epochs(max(saved.accepted, epoch), max(saved.current, epoch), saved.blank)
+def _account_for_damaged_snapshots(directory: Path, loaded_zxid: int, last_zxid: int) -> None:
+    """Those later than the one that was loaded did not verify: the log must reach as far as they did."""
+    out_of_reach = snapshots.later(directory, last_zxid)
+    for path in snapshots.later(directory, loaded_zxid):
+        try:
+            snapshots.verify(path)
+        except (StorageDamaged, StorageFailed) as trouble:
+            if path in out_of_reach:
+                raise
+            log.warning("a snapshot is of no use; an older one and the log make up for it: %s", trouble)

@@ -264,6 +264,8 @@ class Replica:
             self.synchronised_by = "trunc"
             while self._unapplied and self._unapplied[-1].last_zxid > work.truncate:
                 self._unapplied.pop()
+            while self._digests_wanted and self._digests_wanted[-1] > work.truncate:
+                self._digests_wanted.pop()
         if work.install is not None:
             self.synchronised_by = "snap"
             self._install(work.install.chunks)

@@ -56,15 +56,18 @@ class Log:
     def open(cls, directory: Path, *, after_zxid: int = 0) -> Log:
         """Opens the log in `directory`, which is created if need be, and repairs what a crash left.
 
-        `after_zxid` is the zxid of the newest snapshot: a log that does not reach it goes on from there.
+        `after_zxid` is the zxid of the newest snapshot. A log that does not reach it is one that the snapshot
+        was to replace when a crash came in between: it is cleared, for what comes next must not follow it.
         Raises `StorageDamaged` where something that had been durable does not verify, `StorageFailed`.
         """
         make_directory(directory)
         with naming(directory):
             paths = segment_paths(directory)
             closed, dropped = _recover_newest(paths)
-        last_zxid = max(closed[-1].last_zxid if closed else 0, after_zxid)
-        return cls(directory, closed, last_zxid, dropped)
+        log = cls(directory, closed, closed[-1].last_zxid if closed else 0, dropped)
+        if log.last_zxid < after_zxid:
+            log.clear(after_zxid)
+        return log
 
     # -- reading ----------------------------------------------------------------------------------------
 

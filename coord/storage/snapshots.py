@@ -137,6 +137,14 @@ def _chunks(path: Path, crc: int, end: int) -> Iterator[bytes]:
         raise StorageDamaged(path, offset, "the snapshot's end does not verify")
 
 
+def verify(path: Path) -> Snapshot:
+    """Reads all of it. Raises `StorageDamaged`, `StorageFailed`."""
+    zxid, digest, chunks = load(path)
+    for _ in chunks:
+        pass
+    return Snapshot(path, zxid, digest)
+
+
 def verified(directory: Path) -> list[Snapshot]:
     """The snapshots that can be restored, newest first. Reads all of every one; a damaged one is left out."""
     return list(_verified(directory))
@@ -147,23 +155,30 @@ def newest(directory: Path) -> Snapshot | None:
     return next(_verified(directory), None)
 
 
+def later(directory: Path, zxid: int) -> list[Path]:
+    """The files of snapshots of more than `zxid`, newest first, whether they verify or not."""
+    with naming(directory):
+        return [path for path in reversed(_paths(directory)) if _zxid_of(path) > zxid]
+
+
 def _verified(directory: Path) -> Iterator[Snapshot]:
     with naming(directory):
         paths = _paths(directory)
     for path in reversed(paths):
         try:
-            zxid, digest, chunks = load(path)
-            for _ in chunks:
-                pass
+            yield verify(path)
         except (StorageDamaged, StorageFailed):
             continue
-        yield Snapshot(path, zxid, digest)
 
 
 def _paths(directory: Path) -> list[Path]:
     if not directory.exists():
         return []
     return sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
+
+
+def _zxid_of(path: Path) -> int:
+    return int(path.name.partition(".")[2], 16)
 
 
 def purge(directory: Path, keep: int) -> int:

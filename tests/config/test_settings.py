@@ -9,7 +9,7 @@ import pytest
 
 from coord.config import Config, Member
 from coord.config.keys import KEYS, read_settings
-from coord.config.zookeeper_keys import REFUSED, UNNEEDED
+from coord.config.zookeeper_keys import FULFILLED, REFUSED, UNNEEDED
 from coord.errors import ConfigError
 
 THREE = "server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888;2183\n"
@@ -82,6 +82,7 @@ VALUES = {
     "db.autocreate": ("true", True),
     "znode.container.checkIntervalMs": ("100", 100),
     "znode.container.maxPerMinute": ("5", 5),
+    "quorumListenOnAllIPs": ("true", True),
 }
 
 
@@ -172,9 +173,25 @@ def test_protection_that_is_switched_off_is_no_reason_to_refuse(key: str) -> Non
         read_settings(f"{key}=true", "zoo.cfg", print)
 
 
+@pytest.mark.parametrize("key", FULFILLED)
+def test_what_coord_does_anyway_is_not_worth_a_note(key: str) -> None:
+    for value in FULFILLED[key]:
+        for text in (value, value.upper()):
+            notes: list[str] = []
+            assert read_settings(f"{key}={text}", "zoo.cfg", notes.append) == {}
+            assert notes == []
+
+
+def test_another_digest_is_refused() -> None:
+    """Whoever authenticates would be somebody else than the access lists say."""
+    with pytest.raises(ConfigError, match="by SHA-1 only"):
+        read_settings("DigestAuthenticationProvider.digestAlg=SHA-256", "zoo.cfg", print)
+
+
 def test_no_key_stands_in_two_lists() -> None:
     assert not UNNEEDED & KEYS.keys()
     assert not UNNEEDED & REFUSED.keys()
+    assert FULFILLED.keys() <= UNNEEDED | REFUSED.keys()
 
 
 def test_a_key_given_twice_is_noted(home: Home) -> None:

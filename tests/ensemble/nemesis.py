@@ -3,14 +3,17 @@
 Synopsis::
 
     python -m tests.ensemble.nemesis --seconds 600 --seed 7
+    python -m tests.ensemble.nemesis --kills 20  # nothing but the leader's death, again and again
 
 A seed chooses the faults: members are killed, stopped, restarted; cut off from each other, one-way too; words
-come late. Between them all is well again, and then the ensemble must serve within seconds. All the time
-clients read and write (`workload`); what they saw is checked in the end. Threads and the network's timing are
-the machine's, so a seed repeats the faults, not the history.
+come late; a disk is full, or lost. (One disk at a time, while all others are well, and until its member has
+everything again: what was promised is on a quorum of the others.) Between them all is well again, and then
+the ensemble must serve within seconds. All the time clients read and write (`workload`); what they saw is
+checked in the end. Threads and the network's timing are the machine's, so a seed repeats the faults, not the
+history.
 
-Prints how long clients of surviving members waited for a write when the leader was killed, and when it was
-stopped. Exit status 1 for a broken promise; the members' logs are kept then.
+Prints how long clients of the other members waited for a write when the leader was killed, when it was
+stopped, and when it handed over. Exit status 1 for a broken promise; the members' logs are kept then.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -44,13 +48,14 @@ class Nemesis:
     def __init__(self, directory: Path, seed: int, members: int, say: Callable[[str], None]) -> None:
         self.ensemble = EnsembleProcesses(directory, members, {"snapCount": "2000"}, proxied=True)
         self.journal = Journal()
-        self.failovers: dict[str, list[float]] = {"killed": [], "stopped": []}
+        self.failovers: dict[str, list[float]] = {"killed": [], "stopped": [], "sent away": []}
         self.disconnected = 0
         """clients of a survivor that lost their connection when the leader was killed"""
         self.faults: Counter[str] = Counter()
         self._seed = seed
         self._random = random.Random(seed)
         self._say = say
+        self._renewal = 0.0
         self._probes: dict[int, coord.Client] = {}
         self._background: trio.Nursery | None = None
         self._faults: dict[str, tuple[Callable[[], Awaitable[None]], int]] = {
@@ -61,6 +66,9 @@ class Nemesis:
             "stop the leader": (self._stop_leader, 5),
             "stop a follower": (self._stop_follower, 2),
             "restart": (self._restart, 2),
+            "send the leader away": (self._send_leader_away, 3),
+            "fill a disk": (self._fill_disk, 2),
+            "wipe a disk": (self._wipe_disk, 1),
             "cut off the leader": (self._cut_off_leader, 2),
             "cut off somebody": (self._cut_off_somebody, 1),
             "split": (self._split, 1),
@@ -73,6 +81,13 @@ class Nemesis:
 
     async def run(self, seconds: float) -> None:
         """Raises `AssertionError` for a broken promise, `coord.CoordError` for what no client should see."""
+        await self._under_load(partial(self._play, seconds))
+
+    async def run_kills(self, count: int) -> None:
+        """The same, of the leader's death alone."""
+        await self._under_load(partial(self._kill_leaders, count))
+
+    async def _under_load(self, play: Callable[[coord.Client], Awaitable[None]]) -> None:
         async with self.ensemble, AsyncExitStack() as stack:
             for one in self.ensemble.ids:
                 zk = coord.connect(self.ensemble.hosts(one), timeout=SESSION_SECONDS)
@@ -80,37 +95,50 @@ class Nemesis:
             control = await stack.enter_async_context(coord.connect(self.ensemble.hosts()))
             for path in ("/numbered", "/ephemeral", "/probe"):
                 await control.create(path)
-            await self.journal.renew_registers(control)
+            await self._renew_registers(control)
             async with trio.open_nursery() as nursery:
                 self._background = nursery
                 for number in range(CLIENTS):
                     nursery.start_soon(self._work, number)
-                await self._play(control, trio.current_time() + seconds)
+                await play(control)
                 nursery.cancel_scope.cancel()
             await self._conclude(control)
 
-    async def _play(self, control: coord.Client, end: float) -> None:
+    async def _play(self, seconds: float, control: coord.Client) -> None:
         """One fault after the other, each followed by a time in which all is well."""
-        renewal = trio.current_time() + REGISTERS_SECONDS
+        end = trio.current_time() + seconds
         names = list(self._faults)
         weights = [weight for _, weight in self._faults.values()]
         while trio.current_time() < end:
             (name,) = self._random.choices(names, weights)
-            self.faults[name] += 1
-            began = trio.current_time()
-            await self._faults[name][0]()
-            await trio.sleep(self._random.choice((0.2, 1.0, 2.5, 4.0)) * self._random.uniform(0.5, 1.0))
-            self.ensemble.revive()
-            healed = trio.current_time()
-            leader = await self.ensemble.until_all_serve(SERVES_AGAIN_SECONDS)
-            self._say(
-                f"{name}: {healed - began:.1f} s; all serve {trio.current_time() - healed:.2f} s later, "
-                f"member {leader} leads; {self.journal.done['writes']} writes"
-            )
-            if trio.current_time() > renewal:
-                await self.journal.renew_registers(control)
-                renewal = trio.current_time() + REGISTERS_SECONDS
+            await self._suffer(name)
+            await self._renew_registers(control)
             await trio.sleep(self._random.random() * 0.5)
+
+    async def _kill_leaders(self, count: int, control: coord.Client) -> None:
+        for _ in range(count):
+            await self._suffer("kill the leader")
+            await self._renew_registers(control)
+
+    async def _suffer(self, name: str) -> None:
+        """One fault, for a while; then all is well, or `AssertionError`."""
+        self.faults[name] += 1
+        began = trio.current_time()
+        await self._faults[name][0]()
+        await trio.sleep(self._random.choice((0.2, 1.0, 2.5, 4.0)) * self._random.uniform(0.5, 1.0))
+        self.ensemble.revive()
+        healed = trio.current_time()
+        leader = await self.ensemble.until_all_serve(SERVES_AGAIN_SECONDS)
+        self._say(
+            f"{name}: {healed - began:.1f} s; all serve {trio.current_time() - healed:.2f} s later, "
+            f"member {leader} leads; {self.journal.done['writes']} writes"
+        )
+
+    async def _renew_registers(self, control: coord.Client) -> None:
+        """From time to time."""
+        if trio.current_time() > self._renewal:
+            await self.journal.renew_registers(control)
+            self._renewal = trio.current_time() + REGISTERS_SECONDS
 
     async def _work(self, number: int) -> None:
         """One client, of all members or of only one, with two workers."""
@@ -191,7 +219,28 @@ class Nemesis:
         self.ensemble.pause(self._follower(await self.ensemble.leader()))
 
     async def _restart(self) -> None:
-        await self.ensemble.stop(self._random.choice(self.ensemble.ids))
+        await self._send_away(self._random.choice(self.ensemble.ids))
+
+    async def _send_leader_away(self) -> None:
+        leader = await self.ensemble.leader()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_away, leader)
+            await self._measure("sent away", self._connected_probes(leader))
+
+    async def _send_away(self, one: int) -> None:
+        status = await self.ensemble.stop(one)
+        assert status == 0, f"member {one} ended with status {status}"
+
+    async def _fill_disk(self) -> None:
+        one = self._random.choice(self.ensemble.ids)
+        self.ensemble.fill_disk(one)
+        status = await self.ensemble.ended(one)
+        assert status == 1, f"member {one} ended with status {status}"
+
+    async def _wipe_disk(self) -> None:
+        one = self._random.choice(self.ensemble.ids)
+        self.ensemble.kill(one)
+        self.ensemble.wipe(one)
 
     async def _kill_some(self) -> None:
         ids = self.ensemble.ids
@@ -260,12 +309,16 @@ class Nemesis:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=600)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=600, help="of trouble of every kind (default: 600)")
+    length.add_argument("--kills", type=int, default=0, help="of the leader, and no other trouble")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--members", type=int, choices=(3, 5), help="default: as the seed says")
+    parser.add_argument(
+        "--members", type=int, choices=(3, 5), help="default: as the seed says; 3 for --kills"
+    )
     parser.add_argument("--directory", type=Path, help="keep the members' files here, whatever happens")
     options = parser.parse_args(argv)
-    members = options.members or random.Random(-options.seed).choice((3, 5))
+    members = options.members or (3 if options.kills else random.Random(-options.seed).choice((3, 5)))
     directory = options.directory or Path(tempfile.mkdtemp(prefix="coord-nemesis-"))
     began = time.monotonic()
 
@@ -276,7 +329,10 @@ def main(argv: Sequence[str]) -> int:
     nemesis = Nemesis(directory, options.seed, members, say)
     wrong: list[BaseException] = []
     try:
-        trio.run(nemesis.run, options.seconds)
+        if options.kills:
+            trio.run(nemesis.run_kills, options.kills)
+        else:
+            trio.run(nemesis.run, options.seconds)
     except* (AssertionError, coord.CoordError, trio.TooSlowError) as group:
         wrong = _leaves(group)
     print(nemesis.summary(), flush=True)

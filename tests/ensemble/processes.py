@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import shutil
 import socket
 import time
@@ -188,6 +189,11 @@ class EnsembleProcesses:
             if one in self._paused:
                 self._servers[one].resume()
                 self._paused.discard(one)
+
+    def fill_disk(self, one: int) -> None:
+        """Nothing can be written any more at or beyond the 50,000th byte of a file, by this process: the next
+        writes, at the latest, end it (see `ended`)."""
+        resource.prlimit(self.process_id(one), resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
 
     def wipe(self, one: int) -> None:
         """All it ever knew but its id is gone."""

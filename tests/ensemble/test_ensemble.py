@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import asynccontextmanager
 from functools import partial
@@ -305,11 +304,6 @@ async def test_nothing_acknowledged_is_lost_when_all_are_killed_at_once(tmp_path
             await ensemble.until_all_serve()
 
 
-def fill_disk(process_id: int) -> None:
-    """Nothing can be written any more at or beyond the 50,000th byte of a file."""
-    resource.prlimit(process_id, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
-
-
 @pytest.mark.trio
 async def test_a_member_whose_disk_is_full_leaves_and_the_others_go_on(tmp_path: Path) -> None:
     async with three(tmp_path) as ensemble:
@@ -322,7 +316,7 @@ async def test_a_member_whose_disk_is_full_leaves_and_the_others_go_on(tmp_path:
                     others = leaves_connected(zk, nursery)
                     await zk.create(f"/{whose}", b"x" * 100_000)
                     await ensemble.until_equal()
-                    fill_disk(ensemble.process_id(victim))
+                    ensemble.fill_disk(victim)
                     for number in range(20):
                         await zk.create(f"/{whose}/{number}", b"x" * 1000)
                     assert await ensemble.ended(victim) == 1

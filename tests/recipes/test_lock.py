@@ -553,22 +553,37 @@ async def release_when_joined(zk: Client, release: trio.Event) -> None:
 
 
 @pytest.mark.trio
-async def test_a_cancelled_create_without_its_reply_leaves_no_znode(hosts: str, zk: Client) -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["with its name", "without the reply that names it"])
+async def test_s38_a_contender_that_gives_up_while_suspended_leaves_no_znode(
+    hosts: str, zk: Client, named: bool
+) -> None:
+    """kazoo #760: its cleanup failed without a connection, and everybody behind waited for a ghost."""
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
         await client.ensure_path(PATH)
-        proxy.swallow_reply(Op.CREATE2, then_closed=True)
-        async with trio.open_nursery() as nursery:
+        async with Lock(zk, PATH):
+            if not named:
+                proxy.swallow_reply(Op.CREATE2, then_closed=True)
+            async with trio.open_nursery() as nursery:
 
-            async def acquire() -> None:
-                async with Lock(client, PATH):
-                    pytest.fail("acquired")
+                async def acquire() -> None:
+                    async with Lock(client, PATH):
+                        pytest.fail("acquired")
 
-            nursery.start_soon(acquire)
-            await proxy.lost.wait()
-            await until_waiting(zk, 1)
-            nursery.cancel_scope.cancel()
-        proxy.reopen()
-        await until_empty(zk)
+                nursery.start_soon(acquire)
+                await until_waiting(zk, 2)
+                if named:
+                    while Op.GET_DATA not in proxy.requests:  # it looks at its predecessor
+                        await trio.sleep(0.01)
+                    proxy.close()
+                await client.session.state.wait_value(coord.SessionState.SUSPENDED)
+                nursery.cancel_scope.cancel()
+            assert len(await zk.children(PATH)) == 2
+            proxy.reopen()
+            await client.janitor.idle()
+            assert len(await zk.children(PATH)) == 1
+            assert client.session.generation == 1, "not the session's end, but the client took it away"
+        async with Lock(zk, PATH).acquire(timeout=5):
+            pass
 
 
 @pytest.mark.trio

@@ -262,6 +262,7 @@ async def test_an_open_network_without_a_secret_is_warned_of(caplog: pytest.LogC
         (config, False),
         (replace(config, members=names), True),
         (replace(config, members=names, member_secret=SECRET), False),
+        (replace(config, quorum_listen_on_all_ips=True), True),
     ):
         caplog.clear()
         member = TestMember(changed, lambda: None)

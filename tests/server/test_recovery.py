@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from coord.config import Config, Member
-from coord.server.recovery import INITIALIZE, recover
+from coord.server.blank import INITIALIZE
+from coord.server.recovery import recover
 from coord.storage import epochs as epoch_file
 from coord.storage.epochs import Epochs
+from coord.storage.files import StorageDamaged
 
 MEMBERS = {
     1: Member("127.0.0.1", 1001, 2001),
@@ -74,6 +76,26 @@ def test_a_marker_that_came_too_late_trusts_no_later_disk(tmp_path: Path) -> Non
     assert not is_blank(config(tmp_path))
     shutil.rmtree(tmp_path / "coord")
     assert is_blank(config(tmp_path))
+
+
+def test_a_voter_that_has_lost_its_log_is_blank(tmp_path: Path) -> None:
+    two_disks = replace(config(tmp_path / "data"), data_log_dir=tmp_path / "log")
+    with recover(two_disks):
+        epoch_file.save(tmp_path / "data" / "coord", Epochs(5, 4))
+    assert not is_blank(two_disks)
+    shutil.rmtree(tmp_path / "log")
+    with recover(two_disks) as recovered:
+        assert recovered.peer.epochs == (5, 0, True), "what it has accepted is still accepted"
+    assert is_blank(two_disks)
+
+
+def test_a_server_alone_that_has_lost_its_log_does_not_begin_anew(tmp_path: Path) -> None:
+    alone = Config(data_dir=tmp_path / "data", data_log_dir=tmp_path / "log")
+    with recover(alone):
+        epoch_file.save(tmp_path / "data" / "coord", Epochs(1, 1))
+    shutil.rmtree(tmp_path / "log")
+    with pytest.raises(StorageDamaged, match="the folder is gone"), recover(alone):
+        pass
 
 
 def test_whom_an_empty_disk_does_not_concern(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from coord.limits import (
 from coord.server.carrier import Phase
 from coord.server.tracker import new_session_id
 from coord.wire.frames import pack_frame
+from coord.wire.members import Append, Commit, Truncate
 from coord.wire.records import (
     ACL,
     AuthPacket,
@@ -41,6 +42,7 @@ from coord.wire.records import (
 from coord.zab.history import COUNTER_MAX
 from coord.zab.leading import Leading
 from tests.server.member import Member, Talker
+from tests.server.voter import FOUNDING, Voter, batch
 
 OPEN = [ACL(31, Id("world", "anyone"))]
 
@@ -411,6 +413,19 @@ def test_a_segment_ends_by_its_entries_or_by_its_size() -> None:
     assert member.replica.roll_due()
     again = Member(log=member.log, snap_count=1000, snap_size_limit_kb=100)
     assert again.replica.roll_due(), "what a start finds in the log counts too"
+
+
+def test_a_segment_whose_end_was_forgotten_does_not_hold_up_later_snapshots() -> None:
+    """A snapshot is due when the last entry of a segment is applied; here another one took its place."""
+    voter = Voter(snap_count=3)
+    link = voter.follow(3, epoch=1, history=[FOUNDING])
+    voter.hear(link, Append(batch(1, 3, (0, 0, Op.ERROR, b""))))
+    voter.lose(link)
+    link = voter.follow(2, epoch=2, history=[Truncate(FOUNDING.last_zxid)])
+    assert not voter.replica.digests
+    more = batch(2, 1, *[(0, 0, Op.ERROR, b"")] * 3)
+    voter.hear(link, Append(more), Commit(more.last_zxid))
+    assert [zxid for zxid, _ in voter.replica.digests] == [more.last_zxid]
 
 
 def test_one_request_larger_than_a_batch_travels_alone() -> None:

@@ -88,8 +88,16 @@ def test_replies_carry_the_stat_a_read_would_show() -> None:
 @pytest.mark.parametrize(
     ("version", "following"), [(0, 1), (2**31 - 1, -(2**31)), (-3, -2), (-2, 0), (-(2**31), -(2**31) + 1)]
 )
-def test_a_version_wraps_and_is_never_minus_one(version: int, following: int) -> None:
+def test_s37_a_version_wraps_and_is_never_minus_one(version: int, following: int) -> None:
+    """-1 would let every write pass (ZOOKEEPER-4743)."""
     assert next_version(version) == following
+    log = Applier()
+    log.create("/a")
+    node = log.machine.tree.nodes["/a"]
+    node.version = node.aversion = version
+    assert log.ok(Op.SET_DATA, SetDataRequest("/a", b"", version)).stat.version == following
+    assert log.ok(Op.SET_ACL, SetACLRequest("/a", OPEN, version)).stat.aversion == following
+    assert log.err(Op.SET_DATA, SetDataRequest("/a", b"", version)) == E.BAD_VERSION
 
 
 def test_cversion_wraps_on_the_wire() -> None:
@@ -171,7 +179,8 @@ def test_in_a_multi_the_flags_make_the_container() -> None:
     assert list(log.machine.tree.lifetimes) == ["/c"]
 
 
-def test_a_failed_multi_tells_which_and_changes_nothing() -> None:
+def test_s28_a_failed_multi_tells_which_and_changes_nothing() -> None:
+    """Not even the number of the next sequential znode (ZOOKEEPER-1624)."""
     log = Applier()
     log.create("/p")
     log.create("/p/old", b"old", flags=1)

@@ -129,7 +129,7 @@ def test_roll_and_purge(tmp_path: Path) -> None:
     log.close()
 
 
-def test_truncation_is_durable_and_the_log_goes_on(tmp_path: Path) -> None:
+def test_s16_truncation_is_durable_and_the_log_goes_on(tmp_path: Path) -> None:
     """ZOOKEEPER-1489: an appender that kept its old offset left a hole."""
     log = Log.open(tmp_path)
     fill(log, 1, 3)

@@ -144,7 +144,7 @@ def test_every_bit_of_a_log_that_crashed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("remnant", [b"", b"coordlog", bytes(HEADER_BYTES), bytes(4096)])
-def test_a_segment_that_was_only_begun_counts_as_absent(tmp_path: Path, remnant: bytes) -> None:
+def test_s17_a_segment_that_was_only_begun_counts_as_absent(tmp_path: Path, remnant: bytes) -> None:
     """ZOOKEEPER-1621, -2332: a crash or a full disk right after the file was created."""
     files = write_log(tmp_path, close=True)
     restore(tmp_path, files | {segment_path(tmp_path, RECORDS[-1][1] + 1).name: remnant})
@@ -162,7 +162,7 @@ def test_a_begun_segment_proves_that_the_one_before_was_durable(tmp_path: Path) 
         Log.open(tmp_path)
 
 
-def test_the_middle_of_a_write_may_be_lost_while_its_end_is_not(tmp_path: Path) -> None:
+def test_s18_the_middle_of_a_write_may_be_lost_while_its_end_is_not(tmp_path: Path) -> None:
     """ZOOKEEPER-2560: several blocks, one fdatasync, and a crash that kept only the last block."""
     ((name, data),) = write_log(tmp_path, close=False).items()
     ends = list(ends_of_records(data))
@@ -192,7 +192,7 @@ def test_a_copy_of_a_log_inside_a_payload_proves_nothing(tmp_path: Path) -> None
 
 
 def test_a_missing_segment_is_a_gap(tmp_path: Path) -> None:
-    """S21 of ZooKeeper's history: it replayed over the hole without a word."""
+    """See S21: another implementation replayed over the hole without a word."""
     log = Log.open(tmp_path)
     for zxid in range(1, 7):
         log.append(zxid, zxid, b"x")
@@ -275,13 +275,15 @@ def test_evidence_is_found_wherever_it_begins(tmp_path: Path) -> None:
         path.unlink()
 
 
-def test_a_log_that_a_snapshot_went_beyond(tmp_path: Path) -> None:
-    """It goes on from the snapshot, and the hole shows only to those who would have to read across it."""
-    log = Log.open(tmp_path)
-    log.append(1, 2, b"x")
-    log.close()
+def test_a_log_that_a_snapshot_was_to_replace_goes_when_it_is_opened(tmp_path: Path) -> None:
+    """A crash came between the two. What comes next follows the snapshot, and nothing else."""
+    for _ in range(2):
+        log = Log.open(tmp_path)
+        log.append(log.last_zxid + 1, log.last_zxid + 2, b"x")
+        log.close()
     log = Log.open(tmp_path, after_zxid=10)
     assert log.last_zxid == 10
+    assert list(tmp_path.iterdir()) == []
     log.append(11, 11, b"y")
     log.sync()
     for _ in range(2):
@@ -290,5 +292,7 @@ def test_a_log_that_a_snapshot_went_beyond(tmp_path: Path) -> None:
             with pytest.raises(StorageDamaged):
                 list(log.records(after_zxid))
         log.close()
-        log = Log.open(tmp_path)
+        log = Log.open(tmp_path, after_zxid=10)
+    log.truncate(10)
+    assert log.last_zxid == 10
     log.close()

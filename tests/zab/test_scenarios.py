@@ -1,18 +1,19 @@
 """The named bug scenarios of other implementations that concern agreement, each with the right outcome.
 
-Each test is named after its scenario. Those that are not here, and why:
+Each test is named after its scenario. Those that are not here, or only in part:
 
-- S04, S05, S06 (a snapshot that was acknowledged is not on disk, or is labelled wrongly): the disk's part of
-  it is the storage's and the server's. Agreement's part, nothing acknowledged before the snapshot is durable,
-  is `test_s04_…`; a label can't be wrong here, since a snapshot is made of the log, never of the live state.
+- S04, S05, S06 (a snapshot that was acknowledged is not on disk, or is labelled wrongly): agreement's part,
+  nothing acknowledged before the snapshot is durable, is `test_s04_…`; the disk's part of it, and all of S16
+  to S21, is in `tests/storage/`.
 - S11, S12 (a commit whose proposal was consumed, a cache with a hole): there are no two queues. Proposals
   enter one history, in order, asserted; commits only move a mark in it (`test_s11_s12_…`).
 - S14 (a stale queue writes into the log after its role ended): a role owns no queue. Work is the peer's own,
   in one order across roles (`test_s14_…`).
-- S16 (the log's file handle after a truncation): the storage's.
 - S22 (a voter restarted with a wiped disk votes): see `test_blank`, and `tests/ensemble` for real disks.
 - S31 (a leader that may not commit, since it takes itself for somebody else): there is no such state. A
   leader that is established commits; one that is not steps down (`test_s31_…`).
+- S26, S33, S34 and S36 concern the replica above (`tests/server/`), S27, S28 and S37 the state
+  (`tests/state/`), S38 a client (`tests/recipes/`).
 
 "Written" means: on the disk of that member, which is what it would find at its next start.
 """

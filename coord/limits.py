@@ -96,11 +96,15 @@ BEATS_PER_TICK = 10
 """The server's own clock beats this often in a `tickTime`; expiry and heartbeats count beats."""
 
 # -- the ensemble -------------------------------------------------------------------------------------
-ZAB_TICKS_PER_TICK = 40
-"""The peer's clock ticks this often in a `tickTime` (every 50 ms by default); `zab.timing` counts them."""
+HEARTBEATS_PER_TICK = 40 / 3
+"""A leader is heard so often in a `tickTime` (every 150 ms), unless `heartbeatInterval` says otherwise."""
 
-FRESH_BEATS = 5
-"""A member that has not heard its leader for longer answers no pings (one second by default)."""
+ZAB_TICKS_PER_HEARTBEAT = 3
+"""The peer's clock ticks this often between two heartbeats; `zab.timing` counts them."""
+
+SILENCE_ZAB_TICKS = 20
+"""A member that was silent for so long is given up (one second by default); and whoever has not heard its
+leader for so long answers no pings of its clients."""
 
 READ_ONLY_AFTER_MS = 2000
 """Without a leader for so long (and for a `tickTime`), a member may serve read-only clients."""

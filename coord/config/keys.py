@@ -56,6 +56,7 @@ KEYS: Mapping[str, Key] = {
     "tickTime": Key("tick_time_ms", milliseconds),
     "initLimit": Key("init_limit", ticks),
     "syncLimit": Key("sync_limit", ticks),
+    "heartbeatInterval": Key("heartbeat_ms", or_minus_one(milliseconds)),
     "minSessionTimeout": Key("min_session_timeout_ms", or_minus_one(milliseconds)),
     "maxSessionTimeout": Key("max_session_timeout_ms", or_minus_one(milliseconds)),
     "maxClientCnxns": Key("max_client_cnxns", count),

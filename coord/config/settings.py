@@ -22,6 +22,7 @@ import logging
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,6 +52,8 @@ class Config:
     """ticks a follower may take to reach the leader's state"""
     sync_limit: int = 5
     """ticks a follower may lag behind"""
+    heartbeat_ms: int = -1
+    """how often a leader is heard by its followers; -1: some 13 times a tick (likewise)"""
     min_session_timeout_ms: int = -1
     """-1: two ticks (the field then holds that number)"""
     max_session_timeout_ms: int = -1
@@ -96,6 +99,9 @@ class Config:
         ):
             if getattr(self, name) == -1:
                 object.__setattr__(self, name, ticks * self.tick_time_ms)
+        if self.heartbeat_ms == -1:
+            heartbeat_ms = max(1, int(self.tick_time_ms / limits.HEARTBEATS_PER_TICK))
+            object.__setattr__(self, "heartbeat_ms", heartbeat_ms)
         problem = next(_problems(self), None)
         if problem:
             raise ConfigError(problem)
@@ -104,6 +110,26 @@ class Config:
     def is_ensemble(self) -> bool:
         """One server line alone is a standalone server, as in ZooKeeper."""
         return len(self.members) > 1
+
+    @property
+    def zab_tick_ms(self) -> float:
+        return self.heartbeat_ms / limits.ZAB_TICKS_PER_HEARTBEAT
+
+    @property
+    def silence_ms(self) -> float:
+        """After so long without a word a member is given up."""
+        return limits.SILENCE_ZAB_TICKS * self.zab_tick_ms
+
+    @property
+    def beat_ms(self) -> int:
+        """The unit in which sessions expire."""
+        return max(1, self.tick_time_ms // limits.BEATS_PER_TICK)
+
+    @property
+    def fresh_beats(self) -> int:
+        """So long a member that has lost its leader answers pings of its clients: as long as others may take
+        to notice that it has."""
+        return ceil(self.silence_ms / self.beat_ms)
 
     @property
     def votes_with_others(self) -> bool:
@@ -224,6 +250,11 @@ def _problems(config: Config) -> Iterator[str]:
 
 def _ensemble_problems(config: Config) -> Iterator[str]:
     members = config.members
+    if not 1 <= config.heartbeat_ms <= config.tick_time_ms // 4:
+        yield (
+            f"heartbeatInterval ({config.heartbeat_ms} ms) must be at most a quarter of tickTime "
+            f"({config.tick_time_ms} ms): a leader that dies unheard is missed after seven of them"
+        )
     if config.my_id not in members:
         yield f"this server's id, {config.my_id}, is not among the servers {_listed(members)}"
     if not any(member.votes for member in members.values()):

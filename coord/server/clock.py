@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import trio
 
-from coord.limits import ZAB_TICKS_PER_TICK
 from coord.server.clients import Shell
 
 
@@ -31,7 +30,7 @@ async def run_clock(shell: Shell) -> None:
 async def run_zab_clock(shell: Shell) -> None:
     """The peer's ticks, for ever; a late tick is one tick, as with beats."""
     replica = shell.replica
-    seconds = replica.config.tick_time_ms / ZAB_TICKS_PER_TICK / 1000
+    seconds = replica.config.zab_tick_ms / 1000
     while True:
         await trio.sleep(seconds)
         replica.peer.tick()

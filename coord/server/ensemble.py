@@ -10,7 +10,9 @@ Shows each member's mode, as the four-letter word srvr tells it, whenever it cha
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import random
 import re
 import signal
 import socket
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +34,7 @@ from coord.limits import TICK_TIME_MS
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 HOST = "127.0.0.1"
+QUIET_PORTS = range(10_000, 32_000)
 MEMBERS_MAX = 15
 POLL_SECONDS = 0.1
 ANSWER_SECONDS = 1.0
@@ -136,12 +139,30 @@ def _write(directory: Path, ports: list[int], tick_time_ms: int) -> None:
 def _free_ports(wanted: Sequence[int]) -> list[int]:
     """All different, 0 being any: each is held until the last one is found."""
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.socket())) for _ in wanted]
-        for probe, port in zip(probes, wanted, strict=True):
-            if port:  # the connections of an earlier time do not hold it
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
+        probes = [stack.enter_context(_probe(port)) if port else _any_probe(stack) for port in wanted]
         return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _probe(port: int) -> socket.socket:
+    """Holds the port. Raises `OSError` if it is taken."""
+    probe = socket.socket()
+    try:
+        # The connections of an earlier time do not hold it.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+    except OSError:
+        probe.close()
+        raise
+    return probe
+
+
+def _any_probe(stack: ExitStack) -> socket.socket:
+    """Not of the range from which the system takes the ports of outgoing connections: a member that keeps
+    trying the port of one that is away would sooner or later be given that very port, and reach itself."""
+    for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)):
+        with suppress(OSError):
+            return stack.enter_context(_probe(port))
+    raise OSError(errno.EADDRINUSE, f"no port of {HOST} is free")
 
 
 # -- processes ------------------------------------------------------------------------------------------

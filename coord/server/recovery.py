@@ -16,10 +16,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 
 from coord.config import Config
-from coord.limits import ZAB_TICKS_PER_TICK
+from coord.limits import SILENCE_ZAB_TICKS
 from coord.logs import fields
 from coord.server.blank import recover_epochs
 from coord.server.disk import Disk, MemoryDisk, ThreadedDisk
@@ -105,8 +106,14 @@ def _peer(config: Config, base: int, ends: list[int], epochs: Epochs) -> Peer:
         ends=ends,
         base=base,
         observers=[member for member in config.members if member not in quorum.voters],
-        timing=Timing(join=max(config.init_limit, 1) * ZAB_TICKS_PER_TICK),
+        timing=_timing(config),
     )
+
+
+def _timing(config: Config) -> Timing:
+    """`initLimit` is in ticks of zoo.cfg, which are longer than the peer's."""
+    join = ceil(max(config.init_limit, 1) * config.tick_time_ms / config.zab_tick_ms)
+    return Timing(join=max(join, SILENCE_ZAB_TICKS))
 
 
 def epoch_ends(zxids: list[int]) -> list[int]:

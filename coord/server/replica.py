@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable
 
 from coord.config import Config
 from coord.errors import ErrorCode, ProtocolError
-from coord.limits import BATCH_REQUESTS_MAX, BEATS_PER_TICK, FRESH_BEATS, REPORT_BEATS
+from coord.limits import BATCH_REQUESTS_MAX, REPORT_BEATS
 from coord.logs import fields
 from coord.server.carrier import Phase
 from coord.server.connection import Connection, pack_event
@@ -88,14 +88,14 @@ class Replica:
         self.dirty: list[Connection] = []
         self.stalled: dict[Connection, None] = {}
         """connections with more requests at hand than a turn serves: `resume_stalled` is due"""
-        self.beat_ms = max(1, config.tick_time_ms // BEATS_PER_TICK)
+        self.beat_ms = config.beat_ms
         self.answer_word: Callable[[str], str] = _no_words
         self._new_secret = secret
         self._role: object = None
         self._founding: Op | None = None
         self._joined: object = None
         """the peer's role in which this member has caught up with its leader's history"""
-        self.sessions = SessionTracker(peer.my_id, self.beat_ms, alone=len(peer.quorum.voters) == 1)
+        self.sessions = SessionTracker(config, peer.my_id, alone=len(peer.quorum.voters) == 1)
         self._pending = Pending(peer.my_id, boot)
         self._submitted = Submitted()
         self._to_forward: list[Request] = []
@@ -132,7 +132,7 @@ class Replica:
     @property
     def answers_pings(self) -> bool:
         """A follower's word that a session lives is worth something only while it hears its leader."""
-        return self.serving or self._beats_alone <= FRESH_BEATS
+        return self.serving or self._beats_alone <= self.config.fresh_beats
 
     # -- requests -------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class RoleLog:
         self._parted = parted
         self._role: Role | None = None
         self._established = False
+        self._blank = self._peer.epochs.blank
 
     def look(self) -> None:
         """Says what has changed since the last turn."""
@@ -47,10 +48,16 @@ class RoleLog:
         if not self._established and isinstance(role, Leading | Following) and role.established:
             self._established = True
             self._is_established(role)
+        if self._blank and not self._peer.epochs.blank:
+            self._blank = False
+            log.info("this member votes from now on")
 
     def _begun(self, old: Role | None, role: Role) -> None:
         round_ = self._peer.round
-        handed_over = {"reason": f"member {old.leader} hands over"} if isinstance(old, Following) else {}
+        handed_over = {}
+        if isinstance(old, Following | Leading):
+            whose = "this member" if isinstance(old, Leading) else f"member {old.leader}"
+            handed_over = {"reason": f"{whose} hands over"}
         if isinstance(role, Leading):
             log.info("elected to lead", extra=fields(round=round_, **handed_over))
         elif isinstance(role, Following):
@@ -69,7 +76,7 @@ class RoleLog:
     def _looks(self, message: str, **what: object) -> None:
         peer = self._peer
         what["round"] = peer.round
-        if peer.is_voter:
+        if peer.may_vote:
             what |= {"vote_epoch": peer.durable_epoch, "vote_zxid": f"0x{peer.history.durable:x}"}
         log.info(message, extra=fields(**what))
 

@@ -4,11 +4,12 @@ Owns the silence of sessions and where each is connected. A leader counts beats 
 proposes to close whoever was silent for too long; a follower only notes who has shown life, and tells the
 leader every few beats. A new leader knows nobody's past, and gives everybody the full time again.
 
-What a follower's word is worth: it answers pings until it has been without a leader for `FRESH_BEATS`, and it
-notices that it is after as long again (`zab.timing`), so the leader may learn late, or never, of a ping that
-was answered. A client counts on its session until (send time of an acknowledged request + timeout - a sixth
-of it). So the leader waits longer than the timeout, by those two, the interval of the reports, and a sixth of
-the timeout for the pings between. Then a session that its client may count on has not expired.
+What a follower's word is worth: it answers pings until it has been without a leader for
+`Config.fresh_beats`, and it notices that it is after as long again (`zab.timing`), so the leader may learn
+late, or never, of a ping that was answered. A client counts on its session until (send time of an
+acknowledged request + timeout - a sixth of it). So the leader waits longer than the timeout, by those two,
+the interval of the reports, and a sixth of the timeout for the pings between. Then a session that its client
+may count on has not expired.
 
 Knows neither connections nor messages.
 """
@@ -17,17 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from coord.limits import FRESH_BEATS, REPORT_BEATS
+from coord.config import Config
+from coord.limits import REPORT_BEATS
 from coord.state.sessions import Expiry
 
 SESSION_ID_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class SessionTracker:
-    def __init__(self, my_id: int, beat_ms: int, *, alone: bool) -> None:
+    def __init__(self, config: Config, my_id: int, *, alone: bool) -> None:
         """`alone`: an ensemble of one needs no grace, since nobody reports late."""
         self._my_id = my_id
-        self._beat_ms = beat_ms
+        self._beat_ms = config.beat_ms
+        self._fresh_beats = config.fresh_beats
         self._alone = alone
         self._expiry: Expiry | None = None  # None while this member does not lead
         self._alive: dict[int, None] = {}
@@ -104,7 +107,8 @@ class SessionTracker:
 
     def _beats(self, timeout_ms: int) -> int:
         """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
-        grace = 0 if self._alone else 2 * FRESH_BEATS + REPORT_BEATS + timeout_ms // 6 // self._beat_ms + 1
+        late = 2 * self._fresh_beats + REPORT_BEATS
+        grace = 0 if self._alone else late + timeout_ms // 6 // self._beat_ms + 1
         return -(-timeout_ms // self._beat_ms) + 1 + grace
 
 

@@ -10,7 +10,8 @@ is lost: what is committed is durable at a quorum, and any quorum of votes share
 - The election ends when a quorum supports our candidate and either everybody has voted or nothing better has
   come for a moment.
 - Who has decided, and waits for its leader's epoch, says how it decided: who is still looking may have missed
-  a vote that it needs for its quorum, and its sender looks no more.
+  a vote that it needs for its quorum, and its sender looks no more. That counts as the vote it was, at the
+  one who was chosen: nobody else waits for it.
 - Members that follow or lead answer a vote with theirs. If a quorum follows one leader in one epoch, and that
   leader itself says so, it works, and we join it, whatever our round and merit: an election never disturbs a
   leader that works.
@@ -67,6 +68,8 @@ class Looking:
         if vote.standing is not Standing.LOOKING:
             self._settled[sender] = vote
             self._join_a_working_leader()
+            if (vote.leader, vote.round) == (self._peer.my_id, self._peer.round):
+                self._count(sender, vote)
             return
         self._settled.pop(sender, None)
         if vote.fresh:
@@ -85,6 +88,9 @@ class Looking:
             self._tell_all()
         elif self._adopt_better(vote):
             self._tell_all()
+        self._count(sender, vote)
+
+    def _count(self, sender: int, vote: Vote) -> None:
         if sender in self._peer.quorum.voters:
             self._votes[sender] = vote
         self._decide()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coord.limits import SILENCE_ZAB_TICKS, ZAB_TICKS_PER_HEARTBEAT
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    ping: int = 3
+    ping: int = ZAB_TICKS_PER_HEARTBEAT
     """ticks between a leader's pings"""
-    silence: int = 20
+    silence: int = SILENCE_ZAB_TICKS
     """ticks without a word after which a leader, or a follower, is given up"""
     greet: int = 20
     """ticks until a follower hears its leader's epoch; a leader waits for greetings twice as long"""

@@ -79,6 +79,7 @@ VALUES = {
     "admin.enableServer": ("true", True),
     "skipACL": ("yes", True),
     "readonlymode.enabled": ("TRUE", True),
+    "heartbeatInterval": ("100", 100),
     "db.autocreate": ("true", True),
     "znode.container.checkIntervalMs": ("100", 100),
     "znode.container.maxPerMinute": ("5", 5),

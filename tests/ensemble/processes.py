@@ -93,8 +93,10 @@ class EnsembleProcesses:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill(*self.running)
-        await self._stack.aclose()
+        try:
+            self.kill(*self.running)
+        finally:
+            await self._stack.aclose()
 
     async def _configure(self) -> None:
         addresses = {one: (quiet_port(), quiet_port()) for one in self.ids}

@@ -29,6 +29,8 @@ from tests.simulation.timeline import Timeline
 
 TROUBLE_TICKS = 600
 IN_FLIGHT_MAX = 8
+STALL_TICKS_MAX = 100
+"""A write that hangs goes on hanging when all else is healed."""
 
 
 class Cluster:
@@ -106,7 +108,7 @@ class Cluster:
         self._wait(lambda: self._all_agree(before), deadline)
         self._announce("nothing is proposed any more")
         self._working = False
-        self._wait(self._all_is_done, self.now + 10 * self.timing.ping + 10)
+        self._wait(self._all_is_done, self.now + 10 * self.timing.ping + STALL_TICKS_MAX + 10)
         self.chronicle.disk_changed()
 
     def _wait(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -245,7 +247,7 @@ class Cluster:
         self._mend_later()
 
     def _stall(self) -> None:
-        ticks = self.random.choice([5, 30, 100]) * self.random.random()
+        ticks = self.random.choice([5, 30, STALL_TICKS_MAX]) * self.random.random()
         member = self._someone()
         self.note(member.id, "has a disk that hangs for %.1f ticks", ticks)
         member.stalled_until = self.now + ticks

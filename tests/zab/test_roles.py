@@ -110,6 +110,20 @@ def test_a_leader_waits_a_moment_for_better_votes_unless_everybody_has_voted() -
     assert table.peer(2).leader is not None
 
 
+def test_who_was_chosen_and_heard_of_it_late_leads() -> None:
+    """1 and 2 have chosen 3 before anything of theirs reached it."""
+    table = Table([1, 2, 3])
+    table.held = lambda sender, to, message: to == 3
+    table.start(1, 2, 3)
+    table.tick(1, 2, times=3)
+    table.quiet()
+    assert {table.peer(member).leader for member in (1, 2)} == {3}
+    table.votes.clear()
+    table.held = lambda sender, to, message: False
+    table.run_until(table.serves, ticks=table.peer(3).timing.revote + 1)
+    assert table.leading(3).epoch == 1
+
+
 def test_a_vote_of_an_older_round_is_answered_and_not_counted() -> None:
     peer = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=Epochs(0, 0))
     peer.step_down()

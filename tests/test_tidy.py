@@ -39,7 +39,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(*BASE, "coord.config", "coord.logs", "coord.wire"),
         *("coord.state", "coord.zab", "coord.storage", "coord.server"),
     ),
-    "coord.cli": ("coord", "coord.__main__", "coord.cli", "coord.errors", "coord.wire.records"),
+    "coord.cli": (
+        *("coord", "coord.__main__", "coord.cli", "coord.errors", "coord.wire.records"),
+        *("coord.client.hosts", "coord.client.words"),
+    ),
     "coord.testing": ("coord.config", "coord.server"),
     "recipes": ("coord", "coord.errors", "recipes"),
     "demos": ("coord", "coord.errors", "coord.testing", "coord.logs", "recipes", "demos"),

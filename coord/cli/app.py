@@ -9,20 +9,16 @@ script can act on; a traceback would be a bug.
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Final
 
 import click
-import trio
 
-import coord
-from coord.cli import commands, texts
+from coord.cli import commands, members, texts
+from coord.cli.one_command import OutputFailed, Target, ask_servers, print_all, run
 from coord.errors import (
     AuthFailed,
     BadArguments,
@@ -34,11 +30,6 @@ from coord.errors import (
     SessionExpired,
 )
 from coord.wire.records import ACL
-
-
-class OutputFailed(Exception):
-    """Standard output cannot be written to."""
-
 
 OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)
 EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
@@ -76,74 +67,6 @@ Exit codes:
 """
 
 
-@dataclass(frozen=True)
-class Target:
-    """Whom a command talks to, and for how long it tries."""
-
-    servers: str
-    seconds: float
-    auth: tuple[tuple[str, str], ...]
-
-
-Rest = ParamSpec("Rest")
-Command = Callable[Concatenate[coord.Client, commands.Out, Rest], Awaitable[None]]
-
-
-def run(command: Command[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> None:
-    """Runs one command in a session of its own, which ends with it; then prints what it found.
-
-    Not before: a reader that takes its time, as a pager does, must cost neither the session nor the timeout.
-    """
-    target = click.get_current_context().find_object(Target)
-    assert target is not None
-    found: list[str | bytes] = []
-
-    async def session() -> None:
-        with trio.fail_after(target.seconds):
-            async with coord.connect(target.servers, auth=target.auth) as zk:
-                await command(zk, found.append, *arguments, **options)
-
-    try:
-        with ClientsWord() as word:
-            trio.run(session)
-    except trio.TooSlowError:
-        why = f": {word.text}" if word.text else ""
-        raise TimeoutError(f"no answer from {target.servers} within {target.seconds:g} s{why}") from None
-    finally:
-        _print(found)
-
-
-def _print(found: list[str | bytes]) -> None:
-    try:
-        for each in found:
-            click.echo(each)
-    except BrokenPipeError:  # the reader has had enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputFailed(f"the output cannot be written: {error.strerror}") from None
-
-
-class ClientsWord(logging.Handler):
-    """Keeps what the client has last said of its connection, which may tell why nothing works; shows none."""
-
-    text = ""
-    _logger = logging.getLogger("coord.client")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
-
-    def __enter__(self) -> ClientsWord:
-        self._level = self._logger.level
-        self._logger.setLevel(logging.INFO)
-        self._logger.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.setLevel(self._level)
-
-
 # -- arguments ----------------------------------------------------------------------------------------
 
 
@@ -167,7 +90,7 @@ def read_auth(
 
 def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        _print([_version()])
+        print_all([_version()])
         ctx.exit()
 
 
@@ -245,6 +168,7 @@ def _listed_only(name: str, short_help: str) -> None:
 
 
 _listed_only("serve", "Run a server: coord serve zoo.cfg")
+_listed_only("ensemble", "Run an ensemble of servers on this machine: coord ensemble 3")
 _listed_only("demo", "See a cluster of brokers elect a controller, live.")
 
 
@@ -373,10 +297,25 @@ def who_am_i() -> None:
     run(commands.who_am_i)
 
 
+@cli.command("members")
+def list_members() -> None:
+    """Print which of the servers leads, and how far each is."""
+    ask_servers(members.members)
+
+
+@cli.command("yield")
+def yield_leadership() -> None:
+    """Have the leader hand over to another member, e.g. before its machine is serviced.
+
+    The leader's 4lw.commands.whitelist must allow the word ydld.
+    """
+    ask_servers(members.yield_leadership)
+
+
 @cli.command()
 def version() -> None:
     """Print coord's version."""
-    _print([_version()])
+    print_all([_version()])
 
 
 def _version() -> str:

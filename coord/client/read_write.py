@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from coord.client.hosts import Address, Addresses
+from coord.client.words import ask
 
 PAUSE_SECONDS_FIRST: Final = 0.1
 PAUSE_SECONDS_MAX: Final = 10.0
@@ -43,12 +44,8 @@ async def find(addresses: Addresses, open_stream: OpenStream, answer_seconds: fl
 
 
 async def _reads_and_writes(address: Address, open_stream: OpenStream) -> bool:
-    answer = b""
     try:
         async with await open_stream(address) as stream:
-            await stream.send_all(b"isro")
-            while len(answer) <= 2 and (data := await stream.receive_some(64)):
-                answer += bytes(data)
+            return await ask(stream, "isro") == "rw"
     except BROKEN:
         return False
-    return answer == b"rw"

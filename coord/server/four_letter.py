@@ -4,7 +4,7 @@ Owns the words and the exact texts, which are Apache ZooKeeper 3.8's: monitoring
 sockets, clocks or the disk; everything comes from a `ServerView`.
 
 Rules that hold here: a word that the configuration does not allow, or that needs a server which serves, says
-so in ZooKeeper's words; only `crst` and `srst` change anything, and only counters.
+so in ZooKeeper's words; only `crst` and `srst` (counters) and `ydld` (who leads) change anything.
 
 Synopsis::
 
@@ -137,6 +137,12 @@ def _quorum_conf(config: Config) -> str:
         config.membership_text(),
     ]
     return "\n".join(lines)
+
+
+def _ydld(view: ServerView) -> str:
+    """ClickHouse Keeper's word, and its answers: ZooKeeper has none for it."""
+    what = "Sent" if view.yield_leadership() else "Failed to send"
+    return f"{what} yield leadership request to leader.\n"
 
 
 def _envi(view: ServerView) -> str:
@@ -304,6 +310,7 @@ _ANSWERS: Final[Mapping[str, Callable[[ServerView], str]]] = {
     "srst": _srst,
     "gtmk": lambda view: str(TRACE_MASK),
     "hash": _hash,
+    "ydld": _ydld,
 }
 _ALWAYS: Final = frozenset({"ruok", "envi", "isro", "gtmk"})
 """What also a server that does not serve answers."""

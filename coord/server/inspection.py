@@ -115,6 +115,13 @@ class Inspection:
         by_path = self._replica.watches.by_path()
         return {path: [watcher.session_id for watcher in watchers] for path, watchers in by_path.items()}
 
+    def yield_leadership(self) -> bool:
+        peer = self._replica.peer
+        if not peer.leading or not self.config.is_ensemble:
+            return False
+        peer.leave()
+        return True
+
     @property
     def disk_bytes(self) -> tuple[int, int]:
         config = self.config

@@ -97,6 +97,9 @@ class ServerView(Protocol):
     def watched_paths(self) -> Mapping[str, Collection[int]]:
         """session ids that watch a path's data or existence"""
 
+    def yield_leadership(self) -> bool:
+        """Has this leader hand over to another member, soon. False: it does not lead."""
+
     @property
     def disk_bytes(self) -> tuple[int, int]:
         """in dataDir and in dataLogDir"""

@@ -270,3 +270,11 @@ def test_serve_and_demo_need_no_extra(program: str) -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert f"coord {program}" in ran.stdout
+
+
+def test_members_without_an_ensemble(run: Callable[[str], Ran], server: str) -> None:
+    ran = run("members")
+    assert ran.code == 0
+    assert ran.out.startswith(f"{server}  standalone  zxid 0x")
+    ran = run("yield")
+    assert (ran.code, ran.err) == (1, f"coord: none of {server} leads an ensemble\n")

@@ -25,7 +25,7 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +58,11 @@ def quiet_port() -> int:
         if port not in _given:
             _given.add(port)
             return port
+
+
+def longer(things: Sized, length: int) -> bool:
+    """For `until`."""
+    return len(things) > length
 
 
 class EnsembleProcesses:

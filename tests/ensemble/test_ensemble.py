@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sized
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import coord
 from coord import SessionState
 from coord.errors import ErrorCode
 from coord.wire.records import GetDataReply, Op, PathRequest, PathWatchRequest
-from tests.ensemble.processes import EnsembleProcesses
+from tests.ensemble.processes import EnsembleProcesses, longer
 from tests.rawclient import Closed, RawClient
 
 TEST_SECONDS = 60.0
@@ -325,10 +325,6 @@ async def test_a_member_whose_disk_is_full_leaves_and_the_others_go_on(tmp_path:
                 assert len(await zk.children(f"/{whose}")) == 20
             ensemble.spawn(victim)
             await ensemble.until_all_serve()
-
-
-def longer(things: Sized, length: int) -> bool:
-    return len(things) > length
 
 
 class Load:

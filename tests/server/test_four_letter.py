@@ -50,6 +50,10 @@ class View:
     watched_paths: Mapping[str, Collection[int]] = field(default_factory=dict)
     disk_bytes: tuple[int, int] = (67109337, 67109338)
     metrics: Mapping[str, str | int | float] = field(default_factory=dict)
+    yields: bool = False
+
+    def yield_leadership(self) -> bool:
+        return self.yields
 
 
 SESSION = 0x100001871150000
@@ -98,6 +102,12 @@ def test_cons() -> None:
         ",to=10000,lcxid=0x6,lzxid=0x5,lresp=1629747,llat=1,minlat=0,avglat=3,maxlat=8)\n"
         " /[::1]:40864[0](queued=0,recved=1,sent=0)\n\n"
     )
+
+
+def test_ydld_says_whether_anybody_hands_over() -> None:
+    assert answer("ydld", View(yields=True)) == "Sent yield leadership request to leader.\n"
+    assert answer("ydld", View()) == "Failed to send yield leadership request to leader.\n"
+    assert "not in the whitelist" in answer("ydld", View(Config()))
 
 
 def test_crst_forgets_all_but_the_time_of_connecting() -> None:

@@ -1,0 +1,105 @@
+"""What the servers of an ensemble say of themselves, and the one thing they can be told: lead no more.
+
+Owns the questions (four-letter words, one connection each, no session) and what is printed of the answers.
+
+Rule that holds here: what is not said is not made up; a server that does not answer is listed as such.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import trio
+
+from coord.cli.commands import Out
+from coord.client.hosts import Host, parse_connect_string
+from coord.client.words import ask
+from coord.errors import CoordError
+
+POLL_SECONDS = 0.05
+ANSWER_SECONDS = 2.0
+
+
+class NotDone(CoordError):
+    """The servers did not do what they were told to."""
+
+
+@dataclass(frozen=True)
+class Server:
+    host: Host
+    mode: str
+    """leader, follower, observer, standalone or read-only; `waiting` for a leader, or `silent`"""
+    zxid: str = "-"
+    clients: str = "-"
+
+    @property
+    def name(self) -> str:
+        return f"{self.host.name}:{self.host.port}"
+
+
+async def members(servers: str, out: Out) -> None:
+    """Prints a line for each server of a connect string: address, mode, zxid, connections."""
+    found = await look(servers)
+    width = max(len(server.name) for server in found)
+    for server in found:
+        out(f"{server.name:{width}}  {server.mode:10}  zxid {server.zxid:12}  clients {server.clients}")
+
+
+async def yield_leadership(servers: str, out: Out) -> None:
+    """Has the leader hand over to another member; prints who leads then. Raises `NotDone`."""
+    old = _leader(await look(servers))
+    if old is None:
+        raise NotDone(f"none of {servers} leads an ensemble")
+    answer = (await _ask(old.host, "ydld")).strip()
+    if not answer.startswith("Sent"):
+        raise NotDone(f"{old.name} does not hand over: {answer or 'it closed the connection'}")
+    while True:
+        new = _leader(await look(servers))
+        if new is not None and new != old and new.host != old.host:
+            out(f"{new.name} leads; it was {old.name}")
+            return
+        await trio.sleep(POLL_SECONDS)
+
+
+async def look(servers: str) -> list[Server]:
+    """All servers of the connect string, in its order, asked at the same time."""
+    hosts, _ = parse_connect_string(servers)
+    found: dict[Host, Server] = {}
+
+    async def one(host: Host) -> None:
+        found[host] = _server(host, await _ask(host, "srvr"))
+
+    async with trio.open_nursery() as nursery:
+        for host in hosts:
+            nursery.start_soon(one, host)
+    return [found[host] for host in hosts]
+
+
+async def _ask(host: Host, word: str) -> str:
+    """Nothing, if there is no answer."""
+    with trio.move_on_after(ANSWER_SECONDS):
+        try:
+            async with await trio.open_tcp_stream(host.name, host.port) as stream:
+                return await ask(stream, word)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+    return ""
+
+
+def _server(host: Host, text: str) -> Server:
+    """From the answer to `srvr`."""
+
+    def field(name: str) -> str | None:
+        match = re.search(rf"^{name}: (\S+)$", text, re.MULTILINE)
+        return match[1] if match else None
+
+    mode = field("Mode")
+    if mode is None:
+        return Server(host, "waiting" if text else "silent")
+    return Server(host, mode, field("Zxid") or "-", field("Connections") or "-")
+
+
+def _leader(servers: list[Server]) -> Server | None:
+    leaders = [server for server in servers if server.mode == "leader"]
+    return leaders[0] if len(leaders) == 1 else None

@@ -1,0 +1,63 @@
+"""What the commands tell of real members, and that one of them can be told to lead no more."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+
+import coord
+from coord.cli.members import NotDone, look, members, yield_leadership
+from tests.ensemble.processes import EnsembleProcesses, longer
+
+
+@pytest.mark.trio
+async def test_members_are_listed_and_the_lead_is_handed_over_while_clients_write(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with EnsembleProcesses(tmp_path) as ensemble, trio.open_nursery() as nursery:
+            done: list[float] = []
+
+            async def write(hosts: str, path: str) -> None:
+                async with coord.connect(hosts) as zk:
+                    await zk.create(path)
+                    while True:
+                        await zk.set(path, b"x")
+                        done.append(trio.current_time())
+
+            for one in ensemble.ids:
+                nursery.start_soon(write, ensemble.hosts(one), f"/{one}")
+            for _ in range(3):
+                await ensemble.until(partial(longer, done, len(done) + 100))
+                old = await ensemble.leader()
+                said: list[str | bytes] = []
+                await yield_leadership(ensemble.hosts(), said.append)
+                new = await ensemble.until_all_serve()
+                assert new != old
+                assert said == [f"{ensemble.hosts(new)} leads; it was {ensemble.hosts(old)}"]
+            gap = max(after - before for before, after in pairwise(done))
+            print(f"longest pause of all clients: {gap * 1000:.0f} ms")
+            assert gap < 0.5
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_who_does_not_answer_is_listed_too(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with EnsembleProcesses(tmp_path, config={"4lw.commands.whitelist": "srvr"}) as ensemble:
+            leader = await ensemble.leader()
+            with pytest.raises(NotDone, match="does not hand over: ydld is not executed because"):
+                await yield_leadership(ensemble.hosts(), print)
+            ensemble.kill(leader)
+            await ensemble.leader(ensemble.running)
+            lines: list[str | bytes] = []
+            await members(ensemble.hosts(), lines.append)
+            modes = [str(line).split()[1] for line in lines]
+            assert modes[leader - 1] == "silent"
+            assert sorted(modes) == ["follower", "leader", "silent"]
+            assert [server.name for server in await look(ensemble.hosts())] == ensemble.hosts().split(",")
+            ensemble.kill(*ensemble.running)
+            with pytest.raises(NotDone, match=r"none of .* leads"):
+                await yield_leadership(ensemble.hosts(), print)

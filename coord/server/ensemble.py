@@ -41,8 +41,9 @@ ANSWER_SECONDS = 1.0
 END_SECONDS = 10.0
 
 _EPILOG = """\
-Ctrl-C ends all of them. `coord --server … members` and `yield` show and change who leads. With --dir, the same ensemble (its data, and its ports) is there again the next time.
-A member that was killed comes back with `coord serve DIR/server.N/zoo.cfg`.
+Ctrl-C ends all of them. `coord --server … members` and `yield` show, and change, who leads. With --dir, the
+same ensemble (its data, and its ports) is there again the next time. A member that was killed comes back
+with `coord serve DIR/server.N/zoo.cfg`.
 """
 
 

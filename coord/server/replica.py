@@ -95,7 +95,7 @@ class Replica:
         self._founding: Op | None = None
         self._joined: object = None
         """the peer's role in which this member has caught up with its leader's history"""
-        self.sessions = SessionTracker(config, peer.my_id, alone=len(peer.quorum.voters) == 1)
+        self.sessions = SessionTracker(config, peer.my_id)
         self._pending = Pending(peer.my_id, boot)
         self._submitted = Submitted()
         self._to_forward: list[Request] = []

@@ -26,12 +26,12 @@ SESSION_ID_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class SessionTracker:
-    def __init__(self, config: Config, my_id: int, *, alone: bool) -> None:
-        """`alone`: an ensemble of one needs no grace, since nobody reports late."""
+    def __init__(self, config: Config, my_id: int) -> None:
         self._my_id = my_id
         self._beat_ms = config.beat_ms
         self._fresh_beats = config.fresh_beats
-        self._alone = alone
+        self._alone = not config.is_ensemble
+        """then no grace is needed, since nobody reports late; observers do"""
         self._expiry: Expiry | None = None  # None while this member does not lead
         self._alive: dict[int, None] = {}
         self._owner: dict[int, int] = {}

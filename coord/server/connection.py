@@ -54,7 +54,6 @@ from coord.wire.records import (
     PathReply,
     PathRequest,
     SetWatches2Request,
-    SetWatchesRequest,
     WatcherEvent,
     Xid,
     decode_connect_request,
@@ -108,6 +107,7 @@ class Connection:
         self._pipeline_bytes = 0
         self._syncs = 0  # how many are in the pipeline
         self._sync_asked = False  # the head is one that a quorum has not confirmed yet
+        self._syncs_covered = 0  # how many were here when the quorum was asked
         self._sends_read_only = False
         self.read_only = False
         """its session is this member's alone (`server.read_only`): nothing of it goes through the log"""
@@ -276,8 +276,13 @@ class Connection:
         if self.phase is not Phase.OPEN:
             return
         self._sync_asked = False
+        self._syncs_covered -= 1
         self._finish_sync()
         self.proceed()
+
+    def cover_syncs(self) -> None:
+        """A quorum is asked from now on: its answer is one to every sync that has come by now."""
+        self._syncs_covered = self._syncs
 
     def proceed(self) -> None:
         """Answers from the head of the pipeline what can be answered now."""
@@ -289,6 +294,9 @@ class Connection:
                 self._answer_head()
                 if self.outbox_bytes > OUTBOX_BYTES_FATAL:
                     self.close(f"its requests behind one write ask for more than {OUTBOX_BYTES_FATAL} bytes")
+            elif self._syncs_covered:
+                self._syncs_covered -= 1
+                self._finish_sync()
             elif self.replica.syncs.ask(self):
                 self._finish_sync()
             else:
@@ -368,12 +376,7 @@ class Connection:
         raise Refused(ErrorCode.UNIMPLEMENTED)
 
     def _set_watches(self, op: int, body: bytes) -> bytes:
-        if op == Op.SET_WATCHES2:
-            request = SetWatches2Request.from_bytes(body)
-        else:
-            old = SetWatchesRequest.from_bytes(body)
-            request = SetWatches2Request(old.relative_zxid, old.data, old.exist, old.child, [], [])
-        replica = self.replica
+        request, replica = SetWatches2Request.from_either(op, body), self.replica
         for type_, path in set_watches(replica.machine, replica.watches, self, request):
             self.event(pack_event(type_, path, replica.machine.zxid))
         return b""

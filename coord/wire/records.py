@@ -463,6 +463,14 @@ class SetWatches2Request(Record):
     persistent: Strings
     persistent_recursive: Strings
 
+    @classmethod
+    def from_either(cls, op: int, body: bytes) -> Self:
+        """The body of a setWatches2, or of a setWatches, which knows no persistent watches."""
+        if op == Op.SET_WATCHES2:
+            return cls.from_bytes(body)
+        old = SetWatchesRequest.from_bytes(body)
+        return cls(old.relative_zxid, old.data, old.exist, old.child, [], [])
+
 
 @dataclass(slots=True)
 class AddWatchRequest(Record):

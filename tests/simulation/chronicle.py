@@ -97,7 +97,7 @@ class Chronicle:
         if peer.leading:
             assert isinstance(peer.role, Leading)
             self._leads(member, peer.role.epoch)
-            self._established.setdefault(peer.role.epoch, peer.history.logged)
+            self._established.setdefault(peer.role.epoch, peer.role.joined_zxid)
         view, place = member.view, member.applied
         while place < len(view) and view[place].last_zxid <= peer.committed:
             self._apply(member, place, view[place])

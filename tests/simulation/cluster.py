@@ -12,6 +12,7 @@ Synopsis::
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -45,15 +46,20 @@ class Cluster:
             random.choice([0.02, 0.1, 0.5, 1.5]), random.choice([0, 0, 0.1, 0.3]), random.choice([0, 0.1])
         )
         ids = [*sorted(self.quorum.voters), *self.observers]
-        self.members = {member_id: Member(self, member_id) for member_id in ids}
-        for member in self.members.values():
-            member.clock_rate = random.uniform(0.8, 1.25)
-            member.sync_time = random.choice([0.02, 0.1, 0.1, 1.0])
-            member.depth = random.choice([1, 1, 3])
+        self.members = {member_id: self._make_member(member_id) for member_id in ids}
         self.chronicle = Chronicle(self.quorum, [self.members[one] for one in sorted(self.quorum.voters)])
+        self.injected: Counter[str] = Counter()
+        """how often each fault happened"""
         self._troubled = True
         self._working = True
         self._payloads = 0
+
+    def _make_member(self, member_id: int) -> Member:
+        member = Member(self, member_id)
+        member.clock_rate = self.random.uniform(0.8, 1.25)
+        member.sync_time = self.random.choice([0.02, 0.1, 0.1, 1.0])
+        member.depth = self.random.choice([1, 1, 3])
+        return member
 
     @property
     def now(self) -> float:
@@ -74,14 +80,21 @@ class Cluster:
         self._announce(f"voters {voters}, observers {self.observers}, {self.timing}, faults: {self.faults}")
         for member in self.members.values():
             self.timeline.after(self.random.uniform(0, 30), partial(self._start, member))
-        self._plan(0.3 * self.random.choice([1, 3, 10]), self._work)
+        self._begin_work()
         for fault, action in self._actions().items():
             rate = getattr(self.faults, fault)
             if rate:
-                self._plan(1 / rate, action)
+                self._plan(1 / rate, partial(self._inject, fault, action))
         self.timeline.run(TROUBLE_TICKS)
         self.heal()
         self._demand_progress()
+
+    def _begin_work(self) -> None:
+        self._plan(0.3 * self.random.choice([1, 3, 10]), self._work)
+
+    def _inject(self, fault: str, action: Callable[[], None]) -> None:
+        self.injected[fault] += 1
+        action()
 
     def heal(self) -> None:
         self._announce("everything is healed")
@@ -288,9 +301,11 @@ class Cluster:
         if not self._troubled or isinstance(message, (Ping, Pong)):
             return False
         if self.random.random() < self.faults.trap:
+            self.injected["trap"] += 1
             self._down(member)
             return True
         if self.random.random() < self.faults.sever:
+            self.injected["sever"] += 1
             self.note(member.id, "-- %d  link is reset", end.link.member)
             self.network.reset(end)
             return True

@@ -30,9 +30,9 @@ CONNECT_AGAIN_MAX = 4.0
 
 
 class Member:
-    def __init__(self, cluster: Cluster, member_id: int) -> None:
+    def __init__(self, cluster: Cluster, member_id: int, disk: Disk | None = None) -> None:
         self.id = member_id
-        self.disk = Disk()
+        self.disk = disk or Disk()
         self.up = False
         self.incarnation = 0
         """counts starts and stops: what was arranged for an earlier one does not happen any more"""
@@ -64,6 +64,17 @@ class Member:
         self.incarnation += 1
         self.paused_until = 0.0
         cluster.note(self.id, "starts with %s, epochs %s", name(disk.last_zxid), tuple(disk.epochs))
+        self.view = list(disk.history)
+        self._recover()
+        self.applied = disk.count(disk.snapshot)
+        self._ends, self._under_way, self._connecting = {}, deque(), False
+        self._role = self.peer.role
+        self._later(self.clock_rate * self._random.random(), self._tick)
+        self._settle()
+
+    def _recover(self) -> None:
+        """What the process makes of its disk."""
+        cluster, disk = self._cluster, self.disk
         self.peer = Peer(
             self.id,
             cluster.quorum,
@@ -75,12 +86,6 @@ class Member:
             timing=cluster.timing,
             recent_bytes=cluster.recent_bytes,
         )
-        self.view = list(disk.history)
-        self.applied = disk.count(disk.snapshot)
-        self._ends, self._under_way, self._connecting = {}, deque(), False
-        self._role = self.peer.role
-        self._later(self.clock_rate * self._random.random(), self._tick)
-        self._settle()
 
     def crash(self, *, host_too: bool) -> None:
         """The process ends; with its host, and nobody is told."""
@@ -187,14 +192,20 @@ class Member:
 
     def _settle(self) -> None:
         """Carries out what the peer wants, as the shell does after each input."""
+        self._update_links()
+        self._begin_work()
+        self.peer.payloads.clear()
+        self._conclude()
+
+    def _update_links(self) -> None:
         self._send()
         if self.peer.role is not self._role:
             self._change_role()
-        self._begin_work()
+
+    def _conclude(self) -> None:
         fetches, self.peer.fetches = self.peer.fetches, []
         for fetch in fetches:
             self._later(self._random.expovariate(2.0), partial(self._fetch, fetch))
-        self.peer.payloads.clear()
         self._cluster.chronicle.progress(self)
         self._connect()
 
@@ -226,9 +237,7 @@ class Member:
         if work.truncate is not None:
             self.view = [one for one in self.view if one.last_zxid <= work.truncate]
         if work.install is not None:
-            replaced = Disk()
-            replaced.write(Work(0, install=work.install))
-            self.view = replaced.history
+            self.view = self.disk.unpack(work.install)
             self.applied = max(self.applied, len(self.view))
             self._cluster.chronicle.installed(self)
         self.view += work.proposals

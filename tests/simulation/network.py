@@ -1,5 +1,7 @@
 """The network between members: votes that get lost, late or repeated, and links that keep order or break.
 
+Whoever has an end is a `Station`: a member, or whatever else talks over links; what is said is not looked at.
+
 Knows no role and no epoch. A cut (`block`) is one-way: votes into it are lost, what is on a link waits until
 the cut is mended, or for ever if the link is given up meanwhile. The far end of a link learns that it is
 closed after what was sent before; or at once, when it is reset; or never, when the host is gone.
@@ -8,12 +10,13 @@ closed after what was sent before; or at once, when it is reset; or never, when 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from coord.wire.members import LinkMessage, Vote
+from coord.wire.members import Vote
 from coord.zab.links import Link
 
 if TYPE_CHECKING:
@@ -30,14 +33,30 @@ class Weather:
     repeated: float = 0.0
 
 
-class End:
-    """A member's end of a connection; `link` is its own name for it."""
+class Station(Protocol):
+    """Who can be reached, by an id of its own."""
 
-    def __init__(self, member: Member, link: Link) -> None:
+    id: int
+
+    @property
+    def up(self) -> bool: ...
+    @property
+    def incarnation(self) -> int: ...
+    def defer(self, action: Callable[[], None]) -> bool: ...
+    def accepted(self, end: End) -> None: ...
+    def connected(self, end: End | None) -> None: ...
+    def disconnected(self, end: End) -> None: ...
+    def receive(self, end: End, message: Any) -> None: ...
+
+
+class End:
+    """A station's end of a connection; `link` is its own name for it."""
+
+    def __init__(self, member: Station, link: Link) -> None:
         self.member = member
         self.link = link
         self.open = True
-        self.incoming: deque[LinkMessage | None] = deque()
+        self.incoming: deque[Any | None] = deque()
         """sent, not delivered yet; None is the end of it"""
         self.last_arrival = 0.0
         self.other: End
@@ -89,12 +108,12 @@ class Network:
 
     # -- links ----------------------------------------------------------------------------------------
 
-    def connect(self, opener: Member, acceptor: Member) -> None:
+    def connect(self, opener: Station, acceptor: Station) -> None:
         """Tells both that the link is there, after a while; or the opener that it can't be."""
         delay = self._delay(opener.id, acceptor.id) + self._delay(acceptor.id, opener.id)
         self._timeline.after(delay, partial(self._connect, opener, opener.incarnation, acceptor))
 
-    def _connect(self, opener: Member, incarnation: int, acceptor: Member) -> None:
+    def _connect(self, opener: Station, incarnation: int, acceptor: Station) -> None:
         if opener.incarnation != incarnation:
             return
         both_ways = self.reaches(opener.id, acceptor.id) and self.reaches(acceptor.id, opener.id)
@@ -110,7 +129,7 @@ class Network:
         acceptor.accepted(far)
         opener.connected(near)
 
-    def send(self, end: End, message: LinkMessage) -> None:
+    def send(self, end: End, message: Any) -> None:
         if end.open:
             self._pass(end.other, message)
 
@@ -130,7 +149,7 @@ class Network:
             one.incoming.clear()
             self._pass(one, None)
 
-    def _pass(self, to: End, message: LinkMessage | None) -> None:
+    def _pass(self, to: End, message: Any | None) -> None:
         to.incoming.append(message)
         self._expect(to)
 

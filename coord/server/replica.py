@@ -18,6 +18,8 @@ Rules that hold here:
 - a batch is applied once, in order, and only when the peer says that it is committed;
 - a request of a client is pending here until its entry is applied, whoever leads meanwhile (`pending`);
 - a session is created, and ends, only by an entry of the log;
+- what a session has asked for by way of another member takes the place of what it asked for here before: of
+  that nothing is sent again;
 - a session's id is made of the member that serves the client and the zxid of the entry that created it:
   unique by construction, whatever any clock says.
 """
@@ -35,8 +37,19 @@ from coord.logs import fields
 from coord.server.carrier import Phase
 from coord.server.connection import Connection, pack_event
 from coord.server.lobby import Lobby
+from coord.server.moved import Moved
 from coord.server.pending import Pending, Request, member_of
-from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
+from coord.server.replica_messages import (
+    Alive,
+    Forward,
+    Keep,
+    Message,
+    Serve,
+    Sync,
+    Synced,
+    decode,
+    encode,
+)
 from coord.server.stats import ServerStats
 from coord.server.submitted import Submitted
 from coord.server.syncs import Syncs
@@ -96,6 +109,7 @@ class Replica:
         self._proposed: dict[int, Batch] = {}  # by first zxid, until its work is taken
         self._unapplied: deque[Batch] = deque(history)
         self.lobby = Lobby(self)
+        self._moved = Moved(self.lobby, peer.my_id)
         self.syncs = Syncs(self)
         self._beats = 0
         self._beats_alone = 0
@@ -208,6 +222,9 @@ class Replica:
             case Serve(session_ids):
                 for session_id in session_ids:
                     self._serve_elsewhere(session_id, link.member)
+            case Keep(session_ids):
+                self.sessions.kept(session_ids, link.member)
+                self.sessions.reported(session_ids)
             case Sync(token):
                 self.syncs.asked(token, link)
             case Synced(token, zxid):
@@ -303,6 +320,8 @@ class Replica:
             else:
                 if origin is not None:
                     origin.committed(zxid, err, reply)
+                elif op != Op.ERROR:
+                    self._moved.applied(session_id, number)
                 if op == Op.CLOSE_SESSION:
                     self._session_closed(session_id)
 
@@ -315,6 +334,7 @@ class Replica:
 
     def _session_closed(self, session_id: int) -> None:
         self.sessions.forget(session_id)
+        self._moved.ended(session_id)
         connection = self.lobby.connection_of(session_id)
         if connection is not None:
             connection.close("")
@@ -332,11 +352,13 @@ class Replica:
             return False
         self._joined = role
         self._beats_alone = 0
+        here = self._moved.leave_overtaken()
         if isinstance(role, Leading):
             self.sessions.lead(self.machine.sessions.timeouts)
+            self.sessions.kept(here, self.peer.my_id)
         else:
             self.sessions.follow()
-        self.tell_leader(Serve(self.lobby.session_ids()))
+        self.tell_leader(Keep(here))
         self._ask_again()
         return True
 

@@ -98,6 +98,12 @@ class SessionTracker:
         """The session is connected there now; what it asked for elsewhere comes too late."""
         self._owner[session_id] = member
 
+    def kept(self, session_ids: Iterable[int], member: int) -> None:
+        """The sessions were connected there before this member led; some may be elsewhere by now, and if that
+        is known it counts."""
+        for session_id in session_ids:
+            self._owner.setdefault(session_id, member)
+
     def may_ask(self, session_id: int, member: int) -> bool:
         """Is that where the session is connected, as far as is known?"""
         return self._owner.get(session_id, member) == member

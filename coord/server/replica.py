@@ -269,6 +269,8 @@ class Replica:
         if work.truncate is not None:
             while self._unapplied and self._unapplied[-1].last_zxid > work.truncate:
                 self._unapplied.pop()
+            while self._digests_wanted and self._digests_wanted[-1] > work.truncate:
+                self._digests_wanted.pop()
         if work.install is not None:
             self._install(work.install.chunks)
             work.install_digest = self.machine.digest
@@ -285,6 +287,7 @@ class Replica:
         self.machine = Machine.restore(chunks)
         self._unapplied.clear()
         self._digests_wanted.clear()
+        self._entries_since_roll = self._bytes_since_roll = 0
         for connection in list(self.lobby.connections):
             connection.close("this member begins again from a snapshot")
 
@@ -295,8 +298,10 @@ class Replica:
             batch = self._unapplied.popleft()
             self._apply(batch)
             applied = True
-            if self._digests_wanted and self._digests_wanted[0] == batch.last_zxid:
-                self.digests.append((self._digests_wanted.popleft(), self.machine.digest))
+            # A segment may have ended where nothing is applied any more: at the zxid of a snapshot.
+            while self._digests_wanted and self._digests_wanted[0] <= batch.last_zxid:
+                if self._digests_wanted.popleft() == batch.last_zxid:
+                    self.digests.append((batch.last_zxid, self.machine.digest))
         if self._joined is not self.peer.role:
             applied = self._join() or applied
         return applied

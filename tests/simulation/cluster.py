@@ -96,6 +96,10 @@ class Cluster:
         self.injected[fault] += 1
         action()
 
+    def totals(self) -> Counter[str]:
+        """How much has happened, in all."""
+        return Counter({"epochs": len(self.chronicle.epochs), "batches": len(self.chronicle.committed)})
+
     def heal(self) -> None:
         self._announce("everything is healed")
         self._troubled = False

@@ -8,7 +8,6 @@ happens.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from coord.zab.links import Link
 from coord.zab.peer import Peer, Role, Work
 from tests.simulation.disk import Disk
 from tests.simulation.network import End
+from tests.simulation.process import Process
 from tests.simulation.trace import describe, name
 
 if TYPE_CHECKING:
@@ -29,13 +29,12 @@ CONNECT_AGAIN = 0.2
 CONNECT_AGAIN_MAX = 4.0
 
 
-class Member:
+class Member(Process):
     def __init__(self, cluster: Cluster, member_id: int, disk: Disk | None = None) -> None:
+        super().__init__(cluster.timeline)
         self.id = member_id
         self.disk = disk or Disk()
         self.up = False
-        self.incarnation = 0
-        """counts starts and stops: what was arranged for an earlier one does not happen any more"""
         self.peer: Peer
         self.applied = 0
         """how many proposals of the history"""
@@ -45,7 +44,7 @@ class Member:
         self.sync_time = 0.1
         self.depth = 1
         """how many works the disk takes at once"""
-        self.stalled_until = self.paused_until = 0.0
+        self.stalled_until = 0.0
         self.disk_fails = False
         self._cluster = cluster
         self._random = cluster.random
@@ -103,21 +102,7 @@ class Member:
 
     def pause(self, ticks: float) -> None:
         self._cluster.note(self.id, "is stopped for %.1f ticks", ticks)
-        self.paused_until = self._cluster.now + ticks
-
-    def defer(self, action: Callable[[], None]) -> bool:
-        """True if the process is stopped: what is due happens when it goes on."""
-        if self._cluster.now < self.paused_until:
-            self._cluster.timeline.at(self.paused_until, action)
-            return True
-        return False
-
-    def _later(self, delay: float, action: Callable[[], None]) -> None:
-        self._cluster.timeline.after(delay, partial(self._due, self.incarnation, action))
-
-    def _due(self, incarnation: int, action: Callable[[], None]) -> None:
-        if self.incarnation == incarnation and not self.defer(partial(self._due, incarnation, action)):
-            action()
+        self._pause(ticks)
 
     # -- what comes in --------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ class Weather:
     delay: float = 0.05
     lost: float = 0.0
     repeated: float = 0.0
+    unsteady: bool = True
+    """is each delay another one, so that votes overtake each other?"""
 
 
 class Station(Protocol):
@@ -95,7 +97,8 @@ class Network:
 
     def _delay(self, sender: int, receiver: int) -> float:
         factor = self._slow.get((sender, receiver), 1.0)
-        return factor * self.weather.delay * (0.5 + self._random.expovariate(2.0))
+        chance = self._random.expovariate(2.0) if self.weather.unsteady else 0.5
+        return factor * self.weather.delay * (0.5 + chance)
 
     # -- votes ----------------------------------------------------------------------------------------
 

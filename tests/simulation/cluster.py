@@ -268,9 +268,14 @@ class Cluster:
         """A leader is stopped, and cut off; when it goes on, others have gone on without it."""
         for member in self.members.values():
             if member.up and member.peer.leading:
-                member.pause(self.random.choice([30, 60]))
+                ticks = self.random.choice([30, 60])
+                member.pause(ticks)
+                self._wakes_up(member, ticks)
                 self._block(member.id)
                 self.timeline.after(self.random.choice([60, 80]), self.network.mend)
+
+    def _wakes_up(self, member: Member, ticks: float) -> None:
+        """A leader that was stopped will be asked again in so many ticks: whoever uses it may be misled."""
 
     def _block(self, lonely: int) -> None:
         for other in self.members:

@@ -24,7 +24,7 @@ from coord.client.calls import Call, Ended, Fired, Opened
 from coord.client.requests import OPEN_ACL
 from coord.client.session import Session
 from coord.client.watches import Kind, WatchEvent
-from coord.errors import CoordError, ErrorCode
+from coord.errors import CoordError, ErrorCode, ProtocolError
 from coord.wire.frames import FrameBuffer, pack_frame
 from coord.wire.records import (
     REPLY_HEADER_BYTES,
@@ -91,6 +91,8 @@ class Client(Process):
         self._annals = ensemble.annals
         self._end: End | None = None
         self._connecting = False
+        self._visits = 0
+        """the member that it wants to go to, if it is not all the same"""
         self._met = 0
         """the incarnation of the member that it is connected to"""
         self._unsent: deque[Call] = deque()
@@ -161,8 +163,8 @@ class Client(Process):
     def _connect(self) -> None:
         if self._end is None and not self._connecting:
             self._connecting = True
-            member = self._random.choice(list(self._ensemble.members.values()))
-            self._ensemble.network.connect(self, self._ensemble.whole(member.id).port)
+            anybody = self._random.choice(list(self._ensemble.members))
+            self._ensemble.network.connect(self, self._ensemble.whole(self._visits or anybody).port)
 
     def accepted(self, end: End) -> None:
         raise AssertionError("nobody calls a client")
@@ -170,6 +172,7 @@ class Client(Process):
     def connected(self, end: End | None) -> None:
         self._connecting = False
         if end is None:
+            self._visits = 0
             self._connect_soon()
             return
         seen = name(self.core.last_zxid)
@@ -189,10 +192,17 @@ class Client(Process):
         if end is self._end:
             self._drop("closed by the member")
 
-    def hang_up(self) -> None:
-        """Leaves this member, for no reason."""
-        if self._end is not None:
+    def hang_up(self, end: End | None) -> None:
+        """Leaves that member, if it is still connected there, for no reason."""
+        if self._end is not None and self._end is end:
             self._drop("it wants to go elsewhere")
+
+    def visit(self, member: int) -> None:
+        """Goes there, and reads as soon as it is served."""
+        if self.up:
+            self._visits = member
+            self.hang_up(self._end)
+            self._connect()
 
     def _drop(self, why: str) -> None:
         end, self._end = self._end, None
@@ -218,6 +228,7 @@ class Client(Process):
             try:
                 self.core.receive(pack_frame(frame), self.now)
             except CoordError as error:
+                demand(not isinstance(error, ProtocolError), "%d does not understand: %s", self.id, error)
                 self._take_outcomes()
                 self._drop(f"{type(error).__name__} {error}")
                 return
@@ -267,6 +278,9 @@ class Client(Process):
                     self._ensemble.counts["sessions opened" if new else "sessions resumed"] += 1
                     if new:
                         self._acknowledged_zxid = 0
+                    if self._visits and not self.silent:
+                        self.read()
+                    self._visits = 0
                 case Ended():
                     self.note("learns that its session is over")
                     self.witness.session_over()
@@ -472,7 +486,7 @@ class Client(Process):
 
     def look_at_children(self) -> None:
         watch = self._random.choice([None, Kind.CHILDREN])
-        self._read(Op.GET_CHILDREN, self._random.choice(PARENTS), watch=watch)
+        self._read(Op.GET_CHILDREN, self._random.choice([*PARENTS, *FLAGS]), watch=watch)
 
     def watch_all_below(self) -> None:
         if self._watches_all:

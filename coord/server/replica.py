@@ -45,6 +45,7 @@ from coord.server.replica_messages import (
     Keep,
     Message,
     Serve,
+    Served,
     Sync,
     Synced,
     decode,
@@ -145,9 +146,9 @@ class Replica:
 
     def touch(self, connection: Connection) -> bool:
         """The session has shown life. False if it is over: its request is dropped, its connection closed."""
-        if self.sessions.heard(connection.session_id):
+        if self.sessions.heard(connection.session_id, connection.timeout_ms, self.turn_ms):
             return True
-        connection.close(f"session {in_hex(connection.session_id)} has expired")
+        connection.close(f"session {in_hex(connection.session_id)} has expired, or was silent for too long")
         return False
 
     def submit(self, connection: Connection, op: int, body: bytes) -> None:
@@ -215,13 +216,17 @@ class Replica:
     def _hear(self, link: Link, message: Message) -> None:
         match message:
             case Forward(requests):
+                self.sessions.reported(request.session_id for request in requests)
                 for request in requests:
                     self._submitted.add(self._checked(request, link.member), link)
             case Alive(session_ids):
                 self.sessions.reported(session_ids)
             case Serve(session_ids):
                 for session_id in session_ids:
-                    self._serve_elsewhere(session_id, link.member)
+                    self.sessions.connected(session_id, link.member)
+                self.peer.say(link, Payload(encode(Served(self.sessions.reported(session_ids)))))
+            case Served(session_ids):
+                self.lobby.served(session_ids)
             case Keep(session_ids):
                 self.sessions.kept(session_ids, link.member)
                 self.sessions.reported(session_ids)
@@ -229,10 +234,6 @@ class Replica:
                 self.syncs.asked(token, link)
             case Synced(token, zxid):
                 self.syncs.answered(token, zxid)
-
-    def _serve_elsewhere(self, session_id: int, member: int) -> None:
-        self.sessions.connected(session_id, member)
-        self.sessions.reported((session_id,))
 
     # -- the way of a write ---------------------------------------------------------------------------
 
@@ -340,6 +341,7 @@ class Replica:
     def _session_closed(self, session_id: int) -> None:
         self.sessions.forget(session_id)
         self._moved.ended(session_id)
+        self.lobby.session_ended(session_id)
         connection = self.lobby.connection_of(session_id)
         if connection is not None:
             connection.close("")
@@ -362,7 +364,7 @@ class Replica:
             self.sessions.lead(self.machine.sessions.timeouts)
             self.sessions.kept(here, self.peer.my_id)
         else:
-            self.sessions.follow()
+            self.sessions.follow(here, self.turn_ms)
         self.tell_leader(Keep(here))
         self._ask_again()
         return True
@@ -394,6 +396,7 @@ class Replica:
             else:
                 self._pending.drop(request.number)
         self.syncs.ask_again()
+        self.lobby.ask_again()
         for connection in list(self.lobby.connections):
             connection.proceed()
 

@@ -58,3 +58,23 @@ def test_a_session_that_is_over_is_forgotten() -> None:
     moved.applied(talker.connection.session_id, ELSEWHERE)
     moved.ended(talker.connection.session_id)
     assert moved.leave_overtaken() == (talker.connection.session_id,)
+
+
+def test_a_follower_does_not_answer_for_who_was_silent_too_long() -> None:
+    tracker = SessionTracker(2, 200, alone=False)
+    tracker.follow([7], 1000)
+    assert tracker.heard(7, 4000, 5000)
+    assert tracker.heard(7, 4000, 9000)
+    assert not tracker.heard(7, 4000, 13_001)
+    assert 7 in tracker.to_report()
+    tracker.connected(7, 2)  # it came back, and the leader knows
+    assert tracker.heard(7, 4000, 13_001)
+
+
+def test_a_leader_says_whose_session_is_not_over() -> None:
+    tracker = SessionTracker(1, 200, alone=False)
+    tracker.lead({7: 4000, 8: 4000})
+    tracker.forget(8)
+    assert tracker.reported([7, 8]) == (7,)
+    tracker.follow([], 0)
+    assert tracker.reported([7]) == ()

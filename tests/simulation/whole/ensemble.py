@@ -193,7 +193,10 @@ class Ensemble(Cluster):
             self._mend_later()
 
     def _pause_client(self) -> None:
-        self._some_client().pause(self.random.choice([20, 100, 300]) * self.random.random())
+        """Perhaps for about as long as its session lasts without it."""
+        client = self._some_client()
+        timeout = client.timeout / SECONDS_PER_TICK
+        client.pause(self.random.choice([20 * self.random.random(), timeout * self.random.uniform(0.3, 2.2)]))
 
     def _fill_disk(self) -> None:
         member = self.whole(self._someone().id)

@@ -106,7 +106,8 @@ class Cluster:
         self.network.mend()
         self.network.weather = Weather()
         for member in self.members.values():
-            member.stalled_until = member.paused_until = 0.0
+            member.stalled_until = 0.0
+            member.resume()
             member.disk_fails = False
             member.sync_time = min(member.sync_time, 0.2)
             self._start(member)

@@ -18,16 +18,29 @@ class Process:
         """counts starts and stops: what was arranged for an earlier one does not happen any more"""
         self.paused_until = 0.0
         self._timeline = timeline
+        self._deferred: list[Callable[[], None]] = []
 
     def defer(self, action: Callable[[], None]) -> bool:
         """True if the process is stopped: what is due happens when it goes on."""
         if self._timeline.now < self.paused_until:
-            self._timeline.at(self.paused_until, action)
+            self._deferred.append(action)
             return True
         return False
 
     def _pause(self, ticks: float) -> None:
         self.paused_until = self._timeline.now + ticks
+        self._timeline.at(self.paused_until, self._go_on)
+
+    def resume(self) -> None:
+        """It need not wait any longer."""
+        self.paused_until = 0.0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._timeline.now >= self.paused_until:
+            deferred, self._deferred = self._deferred, []
+            for action in deferred:
+                action()
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         self._timeline.after(delay, partial(self._due, self.incarnation, action))

@@ -219,7 +219,7 @@ class Ensemble(Cluster):
         for member in self.whole_members:
             self._make_room(member)
         for client in self.clients:
-            client.paused_until = 0.0
+            client.resume()
         super().heal()
 
     def _demand_progress(self) -> None:

@@ -82,15 +82,25 @@ class Network:
     def slow(self, sender: int, receiver: int, factor: float) -> None:
         self._slow[sender, receiver] = factor
 
+    def unblock(self, sender: int, receiver: int) -> None:
+        self._blocked.discard((sender, receiver))
+        for ends in self.links:
+            for end in ends:
+                if (end.link.member, end.member.id) == (sender, receiver):
+                    self._go_on(end)
+
     def mend(self) -> None:
         """No way is cut or slow any more."""
         self._blocked.clear()
         self._slow.clear()
         for ends in self.links:
             for end in ends:
-                end.last_arrival = self._timeline.now
-                for _ in end.incoming:
-                    self._expect(end)
+                self._go_on(end)
+
+    def _go_on(self, end: End) -> None:
+        end.last_arrival = self._timeline.now
+        for _ in end.incoming:
+            self._expect(end)
 
     def reaches(self, sender: int, receiver: int) -> bool:
         return (sender, receiver) not in self._blocked

@@ -17,7 +17,7 @@ Synopsis::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 
@@ -138,6 +138,7 @@ class Ensemble(Cluster):
             "pause_client": self._pause_client,
             "give_up": lambda: self._some_client().give_up(),
             "strand": self._strand,
+            "overtake": self._overtake,
             "fill_disk": self._fill_disk,
         }
 
@@ -156,7 +157,8 @@ class Ensemble(Cluster):
 
     def _wakes_up(self, member: Member, ticks: float) -> None:
         for client in self.random.sample(self.clients, self.random.choice([1, 2])):
-            self.timeline.after(ticks + self.random.uniform(-1, 4), partial(client.visit, member.id))
+            client.pause(ticks)  # who had seen what others have done since would be turned away
+            self.timeline.after(ticks + self.random.uniform(0, 5), partial(client.visit, member.id))
 
     def _hang_up(self) -> None:
         client = self._some_client()
@@ -174,12 +176,19 @@ class Ensemble(Cluster):
         hears = not one_way or self.random.random() < 0.5
         says = not one_way or not hears
         self.note(client.id, "is cut off: it%s%s", " hears nothing" * hears, " is not heard" * says)
-        for member in self.members:
-            if hears:
-                self.network.block(member, client.id)
-            if says:
-                self.network.block(client.id, member)
-        self._mend_later()
+        ways = [(member, client.id) for member in self.members if hears]
+        ways += [(client.id, member) for member in self.members if says]
+        self._cut_for_a_while(ways)
+
+    def _cut_for_a_while(self, ways: Sequence[tuple[int, int]]) -> None:
+        """From whom to whom; no other cut is mended along with these."""
+        for way in ways:
+            self.network.block(*way)
+        self._mend_ways(self.random.choice([3, 30, 100]) * self.random.random(), ways)
+
+    def _mend_ways(self, delay: float, ways: Sequence[tuple[int, int]]) -> None:
+        for way in ways:
+            self.timeline.after(delay, partial(self.network.unblock, *way))
 
     def _strand(self) -> None:
         """One member does not notice that a client has gone elsewhere, and later hears what it said last."""
@@ -187,10 +196,31 @@ class Ensemble(Cluster):
         end = client.end
         if end is not None:
             self.note(client.id, "-- %d  no way between them", end.link.member)
-            self.network.block(client.id, end.link.member)
-            self.network.block(end.link.member, client.id)
+            self._cut_for_a_while(_both_ways(client.id, end.link.member))
             self.timeline.after(self.random.uniform(0, 20), partial(client.hang_up, end))
-            self._mend_later()
+
+    def _overtake(self) -> None:
+        """A client leaves, unnoticed, a member that is cut off from the leader, and goes on at the leader.
+        Then that one dies, and the member is back, with what the client had asked it for."""
+        client = self._some_client()
+        leaders = [member for member in self.whole_members if member.up and member.peer.leading]
+        if not leaders or client.end is None or client.end.link.member == leaders[0].id:
+            return
+        leader, left = leaders[0], client.end.link.member
+        self.note(client.id, "-- %d  is to be overtaken at %d", left, leader.id)
+        between_members = _both_ways(left, leader.id)
+        for way in between_members:
+            self.network.block(*way)
+        leaves = self.random.uniform(3, 10)
+        self._in_trouble(leaves, partial(self._cut_for_a_while, _both_ways(client.id, left)))
+        self._in_trouble(leaves, partial(client.visit, leader.id))
+        dies = leaves + self.random.uniform(5, 12)
+        self._in_trouble(dies, partial(self._down, leader))
+        self._mend_ways(dies, between_members)
+
+    def _in_trouble(self, delay: float, action: Callable[[], None]) -> None:
+        """Unless everything is healed by then."""
+        self.timeline.after(delay, lambda: action() if self._troubled else None)
 
     def _pause_client(self) -> None:
         """Perhaps for about as long as its session lasts without it."""
@@ -294,3 +324,7 @@ class Ensemble(Cluster):
             for one in self.clients
         ]
         return "; ".join([*members, *clients])
+
+
+def _both_ways(one: int, other: int) -> list[tuple[int, int]]:
+    return [(one, other), (other, one)]

@@ -20,6 +20,7 @@ class ClientFaults:
     pause_client: float
     give_up: float
     strand: float
+    overtake: float
     fill_disk: float
 
     @classmethod
@@ -33,6 +34,7 @@ class ClientFaults:
             pause_client=rate(0.01),
             give_up=rate(0.005),
             strand=rate(0.01),
+            overtake=rate(0.005),
             fill_disk=rate(0.002),
         )
 

@@ -25,7 +25,7 @@ crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing ackno
 	$(BIN)/python -m tests.crash.kill_loop --kills 200
 
 SEEDS ?= 1000
-sim: $(VENV)/.ready  ## ensembles in virtual time, with every kind of trouble: 1,000 seeds (3 minutes)
+sim: $(VENV)/.ready  ## ensembles and their clients in virtual time, with every kind of trouble: 1,000 seeds (7 minutes)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 sim-mutants: $(VENV)/.ready  ## break the agreement on purpose, in one place after another: the simulator must see it

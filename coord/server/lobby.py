@@ -3,6 +3,10 @@
 Owns the connections of this member's clients and the handshake that binds each to a session. A session's
 password is a keyed MAC under the ensemble's secret: every member can check it, and nobody else can make it.
 Must not know the log; a new session is asked for like any write (`Replica.ask`).
+
+A session that is resumed here may have moved from another member, which may not have noticed. So the leader
+is told before the client is: then it knows the moves of a session in their order, however late they reach it,
+and what the session asks for elsewhere after that is refused. Nor has it ended then, or is about to.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import hashlib
 import hmac
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from coord.limits import CATCH_UP_SECONDS, HANDSHAKE_SECONDS
@@ -39,6 +44,7 @@ class Lobby:
         self._ahead: dict[Connection, ConnectRequest] = {}  # have seen more than is applied here
         self._connections_of: Counter[str] = Counter()
         self._session_connection: dict[int, Connection] = {}
+        self._resuming: dict[int, tuple[Connection, int]] = {}  # by session, with its timeout in ms
         self._beats_left: dict[Connection, int] = {}  # to open a session, or to take the last reply
 
     def connection_of(self, session_id: int) -> Connection | None:
@@ -133,6 +139,8 @@ class Lobby:
     def _resume(self, connection: Connection, request: ConnectRequest) -> None:
         session_id = request.session_id
         older = self._session_connection.get(session_id)
+        if older is None and session_id in self._resuming:
+            older, _ = self._resuming.pop(session_id)
         if older is not None:
             # Even a wrong password ends it: so does ZooKeeper, and a client never has two connections.
             older.close(f"session {in_hex(session_id)} is resumed on another connection")
@@ -143,16 +151,47 @@ class Lobby:
             connection.refuse_session(f"wrong password for session {in_hex(session_id)}")
         else:
             # The timeout is negotiated anew at each connection, as in ZooKeeper.
-            self.open(connection, session_id, self._clamp(request.timeout_ms))
+            self._tell_move(connection, session_id, self._clamp(request.timeout_ms))
+
+    def _tell_move(self, connection: Connection, session_id: int, timeout_ms: int) -> None:
+        """To the leader; `served` is its answer."""
+        peer = self._replica.peer
+        if peer.leader == peer.my_id:
+            self.open(connection, session_id, timeout_ms)
+        else:
+            self._resuming[session_id] = connection, timeout_ms
+            self.limit(connection, HANDSHAKE_SECONDS)
+            self._replica.tell_leader(Serve((session_id,)))
+
+    def served(self, session_ids: Iterable[int]) -> None:
+        """The leader knows that these sessions are here."""
+        for session_id in session_ids:
+            connection, timeout_ms = self._resuming.pop(session_id, (None, 0))
+            if connection is not None and connection.phase is Phase.OPENING:
+                self._beats_left.pop(connection, None)
+                self.open(connection, session_id, timeout_ms)
+
+    def ask_again(self) -> None:
+        """Another leads now."""
+        resuming, self._resuming = self._resuming, {}
+        for session_id, (connection, timeout_ms) in resuming.items():
+            if connection.phase is Phase.OPENING:
+                self._beats_left.pop(connection, None)
+                self._tell_move(connection, session_id, timeout_ms)
+
+    def session_ended(self, session_id: int) -> None:
+        """Whoever is about to resume it comes too late."""
+        connection, _ = self._resuming.pop(session_id, (None, 0))
+        if connection is not None and connection.phase is Phase.OPENING:
+            connection.refuse_session(f"session {in_hex(session_id)} has expired")
 
     def open(self, connection: Connection, session_id: int, timeout_ms: int) -> None:
         """The session is connected here from now on."""
         replica = self._replica
         self._session_connection[session_id] = connection
         replica.sessions.count(session_id, timeout_ms)
-        replica.sessions.heard(session_id)
         replica.sessions.connected(session_id, replica.peer.my_id)
-        replica.tell_leader(Serve((session_id,)))
+        replica.sessions.heard(session_id, timeout_ms, replica.turn_ms)
         log.info(
             "session opened",
             extra=fields(session=in_hex(session_id), client=connection.name, timeout_ms=timeout_ms),

@@ -18,6 +18,8 @@ Rules that hold here:
 - a batch is applied once, in order, and only when the peer says that it is committed;
 - a request of a client is pending here until its entry is applied, whoever leads meanwhile (`pending`);
 - a session is created, and ends, only by an entry of the log;
+- what a session has asked for by way of another member takes the place of what it asked for here before: of
+  that nothing is sent again;
 - a session's id is made of the member that serves the client and the zxid of the entry that created it:
   unique by construction, whatever any clock says.
 """
@@ -35,9 +37,21 @@ from coord.logs import fields
 from coord.server.carrier import Phase
 from coord.server.connection import Connection, pack_event
 from coord.server.lobby import Lobby
+from coord.server.moved import Moved
 from coord.server.pending import Pending, Request, member_of
 from coord.server.read_only import ReadOnly
-from coord.server.replica_messages import Alive, Forward, Message, Serve, Sync, Synced, decode, encode
+from coord.server.replica_messages import (
+    Alive,
+    Forward,
+    Keep,
+    Message,
+    Serve,
+    Served,
+    Sync,
+    Synced,
+    decode,
+    encode,
+)
 from coord.server.stats import ServerStats, Summary
 from coord.server.submitted import Submitted
 from coord.server.syncs import Syncs
@@ -103,6 +117,7 @@ class Replica:
         self._unapplied: deque[Batch] = deque(history)
         self.lobby = Lobby(self)
         self.read_only = ReadOnly(self, boot)
+        self._moved = Moved(self.lobby, peer.my_id)
         self.syncs = Syncs(self)
         self._beats = 0
         self._beats_alone = 0
@@ -138,9 +153,9 @@ class Replica:
 
     def touch(self, connection: Connection) -> bool:
         """The session has shown life. False if it is over: its request is dropped, its connection closed."""
-        if self.sessions.heard(connection.session_id):
+        if self.sessions.heard(connection.session_id, connection.timeout_ms, self.turn_ms):
             return True
-        connection.close(f"session {in_hex(connection.session_id)} has expired")
+        connection.close(f"session {in_hex(connection.session_id)} has expired, or was silent for too long")
         return False
 
     def submit(self, connection: Connection, op: int, body: bytes) -> None:
@@ -210,21 +225,23 @@ class Replica:
     def _hear(self, link: Link, message: Message) -> None:
         match message:
             case Forward(requests):
+                self.sessions.reported(request.session_id for request in requests)
                 for request in requests:
                     self._submitted.add(self._checked(request, link.member), link)
             case Alive(session_ids):
                 self.sessions.reported(session_ids)
             case Serve(session_ids):
                 for session_id in session_ids:
-                    self._serve_elsewhere(session_id, link.member)
+                    self.sessions.connected(session_id, link.member)
+                self.peer.say(link, Payload(encode(Served(self.sessions.reported(session_ids)))))
+            case Served(session_ids):
+                self.lobby.served(session_ids)
+            case Keep(session_ids):
+                self.sessions.kept(session_ids, link.member)
             case Sync(token):
                 self.syncs.asked(token, link)
             case Synced(token, zxid):
                 self.syncs.answered(token, zxid)
-
-    def _serve_elsewhere(self, session_id: int, member: int) -> None:
-        self.sessions.connected(session_id, member)
-        self.sessions.reported((session_id,))
 
     # -- the way of a write ---------------------------------------------------------------------------
 
@@ -283,6 +300,7 @@ class Replica:
         self.machine = Machine.restore(chunks)
         self._unapplied.clear()
         self._digests_wanted.clear()
+        self._entries_since_roll = self._bytes_since_roll = 0
         for connection in list(self.lobby.connections):
             connection.close("this member begins again from a snapshot")
 
@@ -293,8 +311,10 @@ class Replica:
             batch = self._unapplied.popleft()
             self._apply(batch)
             applied = True
-            if self._digests_wanted and self._digests_wanted[0] == batch.last_zxid:
-                self.digests.append((self._digests_wanted.popleft(), self.machine.digest))
+            # A segment may have ended where nothing is applied any more: at the zxid of a snapshot.
+            while self._digests_wanted and self._digests_wanted[0] <= batch.last_zxid:
+                if self._digests_wanted.popleft() == batch.last_zxid:
+                    self.digests.append((batch.last_zxid, self.machine.digest))
         if self._joined is not self.peer.role:
             applied = self._join() or applied
         if applied:
@@ -320,6 +340,8 @@ class Replica:
             else:
                 if origin is not None:
                     origin.committed(zxid, err, reply)
+                elif op != Op.ERROR:
+                    self._moved.applied(session_id, number)
                 if op == Op.CLOSE_SESSION:
                     self._session_closed(session_id)
 
@@ -332,6 +354,8 @@ class Replica:
 
     def _session_closed(self, session_id: int) -> None:
         self.sessions.forget(session_id)
+        self._moved.ended(session_id)
+        self.lobby.session_ended(session_id)
         connection = self.lobby.connection_of(session_id)
         if connection is not None:
             connection.close("")
@@ -351,11 +375,14 @@ class Replica:
         self.joined_ms = self.turn_ms
         self._beats_alone = 0
         self.read_only.end()
+        here = self._moved.leave_overtaken()
         if isinstance(role, Leading):
             self.sessions.lead(self.machine.sessions.timeouts)
+            self.sessions.kept(here, self.peer.my_id)
         else:
-            self.sessions.follow()
-        self.tell_leader(Serve(self.lobby.session_ids()))
+            self.sessions.follow(here, self.turn_ms)
+        self.tell_leader(Keep(here))
+        self.tell_leader(Alive(self.sessions.lately_heard(self.machine.sessions.timeouts, self.turn_ms)))
         self._ask_again()
         return True
 
@@ -386,6 +413,7 @@ class Replica:
             else:
                 self._pending.drop(request.number)
         self.syncs.ask_again()
+        self.lobby.ask_again()
         for connection in list(self.lobby.connections):
             connection.proceed()
 

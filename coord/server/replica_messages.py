@@ -4,6 +4,8 @@
 `Forward`        F -> L  requests of my clients, for you to propose
 `Alive`          F -> L  these sessions have shown life here
 `Serve`          F -> L  these sessions are connected here now (and nowhere else)
+`Served`         L -> F  I know: tell their clients
+`Keep`           F -> L  these have been since before you led (or may have gone elsewhere, unnoticed)
 `Sync`           F -> L  who leads? (a client's sync)
 `Synced`         L -> F  I did, after you asked, and this much was committed
 ===============  ======  ==================================================================
@@ -38,6 +40,16 @@ class Serve:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    session_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    session_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sync:
     token: int
 
@@ -48,7 +60,7 @@ class Synced:
     zxid: int
 
 
-Message = Forward | Alive | Serve | Sync | Synced
+Message = Forward | Alive | Serve | Served | Keep | Sync | Synced
 
 
 def encode(message: Message) -> bytes:
@@ -62,6 +74,10 @@ def encode(message: Message) -> bytes:
             return cbor2.dumps(["alive", list(session_ids)])
         case Serve(session_ids):
             return cbor2.dumps(["serve", list(session_ids)])
+        case Served(session_ids):
+            return cbor2.dumps(["served", list(session_ids)])
+        case Keep(session_ids):
+            return cbor2.dumps(["keep", list(session_ids)])
         case Sync(token):
             return cbor2.dumps(["sync", token])
         case Synced(token, zxid):
@@ -102,6 +118,8 @@ _DECODE: Final[dict[str, Callable[[Any], Message]]] = {
     "forward": _forward,
     "alive": lambda value: Alive(_numbers(value)),
     "serve": lambda value: Serve(_numbers(value)),
+    "served": lambda value: Served(_numbers(value)),
+    "keep": lambda value: Keep(_numbers(value)),
     "sync": lambda value: Sync(_number(value)),
     "synced": lambda value: Synced(*_numbers(value)),
 }

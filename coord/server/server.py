@@ -169,7 +169,8 @@ class Server:
             log.info("serving clients", extra=fields(port=self.port))
         if replica.stalled:
             self._stalled.set()
-        while replica.digests:
+        # A batch may be applied before this member's own disk has it; then there is no segment to fold yet.
+        while replica.digests and replica.digests[0][0] <= replica.peer.history.durable:
             self._snapshots.send_nowait(replica.digests.popleft())
 
     def _fetch(self, peer: Peer) -> None:

@@ -66,6 +66,8 @@ async def _make(disk: Disk, directory: Path, zxid: int, digest: int) -> bool:
         log.error("the snapshot failed: %s", child.stderr.decode("utf-8", "replace").strip())
         return False
     result = json.loads(child.stdout)
+    if result["zxid"] > zxid:
+        return False  # a snapshot of another member took the place of the log meanwhile
     if (result["zxid"], result["digest"]) != (zxid, digest):
         raise StateDiverged(
             f"the log gives digest {result['digest']:x} at zxid 0x{result['zxid']:x}, "

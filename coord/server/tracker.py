@@ -8,8 +8,9 @@ What a follower's word is worth: it answers pings until it has been without a le
 `Config.fresh_beats`, and it notices that it is after as long again (`zab.timing`), so the leader may learn
 late, or never, of a ping that was answered. A client counts on its session until (send time of an
 acknowledged request + timeout - a sixth of it). So the leader waits longer than the timeout, by those two,
-the interval of the reports, and a sixth of the timeout for the pings between. Then a session that its client
-may count on has not expired.
+the interval of the reports, and a sixth of the timeout for the pings between. And a follower does not answer
+for a session that was silent beyond its timeout: the leader may be about to end it, and is asked first, as
+when any session is resumed. Then a session that its client may count on has not expired.
 
 Knows neither connections nor messages.
 """
@@ -34,6 +35,7 @@ class SessionTracker:
         """then no grace is needed, since nobody reports late; observers do"""
         self._expiry: Expiry | None = None  # None while this member does not lead
         self._alive: dict[int, None] = {}
+        self._heard_at: dict[int, int] = {}  # ms of this member's clock, while it follows
         self._owner: dict[int, int] = {}
         self.closing: set[int] = set()
         """sessions whose end is on its way through the log"""
@@ -47,13 +49,16 @@ class SessionTracker:
         for session_id, timeout_ms in sessions.items():
             self.count(session_id, timeout_ms)
 
-    def follow(self) -> None:
-        """Somebody else counts."""
+    def follow(self, here: Iterable[int], now_ms: int) -> None:
+        """Somebody else counts, from about now on; `here` are the sessions connected to this member."""
+        heard_at = {session_id: self._heard_at.get(session_id, now_ms) for session_id in here}
         self._reset()
         self._expiry = None
+        self._heard_at = heard_at
 
     def _reset(self) -> None:
         self._alive.clear()
+        self._heard_at.clear()
         self._owner.clear()
         self.closing.clear()
 
@@ -69,27 +74,36 @@ class SessionTracker:
         if self._expiry is not None:
             self._expiry.remove(session_id)
         self._alive.pop(session_id, None)
+        self._heard_at.pop(session_id, None)
         self._owner.pop(session_id, None)
         self.closing.discard(session_id)
 
-    def heard(self, session_id: int) -> bool:
-        """A client of this member has shown life. False if its session is over, as far as is known here."""
+    def heard(self, session_id: int, timeout_ms: int, now_ms: int) -> bool:
+        """A client of this member has shown life. False if its session is over, as far as is known here, or
+        may be any moment."""
         if self._expiry is not None:
             return self._expiry.touch(session_id)
+        if now_ms - self._heard_at.get(session_id, now_ms) > timeout_ms:
+            return False
+        self._heard_at[session_id] = now_ms
         self._alive[session_id] = None
         return session_id not in self.closing
 
-    def reported(self, session_ids: Iterable[int]) -> None:
-        """Clients of another member have."""
-        if self._expiry is not None:
-            for session_id in session_ids:
-                self._expiry.touch(session_id)
+    def reported(self, session_ids: Iterable[int]) -> tuple[int, ...]:
+        """Clients of another member have. Returns those whose session is not over, if this member leads."""
+        expiry = self._expiry
+        return () if expiry is None else tuple(one for one in session_ids if expiry.touch(one))
 
     def to_report(self) -> tuple[int, ...]:
         """Whom to report to the leader now; each is told once."""
         alive = tuple(self._alive)
         self._alive.clear()
         return alive
+
+    def lately_heard(self, timeouts: Mapping[int, int], now_ms: int) -> tuple[int, ...]:
+        """Who has shown life here within its timeout, as far as may not have reached the leader."""
+        heard = self._heard_at.items()
+        return tuple(one for one, at in heard if now_ms - at <= timeouts.get(one, 0))
 
     def beat(self) -> list[int]:
         """One beat has passed: the sessions that have been silent for too long, each once."""
@@ -100,6 +114,13 @@ class SessionTracker:
     def connected(self, session_id: int, member: int) -> None:
         """The session is connected there now; what it asked for elsewhere comes too late."""
         self._owner[session_id] = member
+        self._heard_at.pop(session_id, None)
+
+    def kept(self, session_ids: Iterable[int], member: int) -> None:
+        """The sessions were connected there before this member led; some may be elsewhere by now, and if that
+        is known it counts."""
+        for session_id in session_ids:
+            self._owner.setdefault(session_id, member)
 
     def may_ask(self, session_id: int, member: int) -> bool:
         """Is that where the session is connected, as far as is known?"""

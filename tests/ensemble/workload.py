@@ -19,7 +19,7 @@ from random import Random
 import trio
 
 import coord
-from tests.ensemble.linearizability import ANY, Kind, Operation, State, check
+from tests.linearizability import ANY, Kind, Operation, State, check
 
 INITIAL = State(b"", 0)
 SESSION_SECONDS = 10.0

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coord.config import Config
 from coord.errors import ErrorCode
 from coord.limits import (
     BATCH_BYTES_MAX,
@@ -16,9 +17,22 @@ from coord.limits import (
     REQUESTS_PER_TURN,
 )
 from coord.server.carrier import Phase
+from coord.server.replica import Replica
 from coord.server.tracker import new_session_id
+from coord.state.machine import Machine
+from coord.wire.ensemble import Batch
 from coord.wire.frames import pack_frame
-from coord.wire.members import Append, Commit, Truncate
+from coord.wire.jute import pack_int
+from coord.wire.members import (
+    Append,
+    Commit,
+    Install,
+    LinkMessage,
+    NewEpoch,
+    NewLeader,
+    Proposal,
+    Truncate,
+)
 from coord.wire.records import (
     ACL,
     AuthPacket,
@@ -39,8 +53,12 @@ from coord.wire.records import (
     decode_multi_reply,
     encode_multi,
 )
+from coord.zab.following import Following
 from coord.zab.history import COUNTER_MAX
 from coord.zab.leading import Leading
+from coord.zab.links import Link
+from coord.zab.peer import Epochs, Peer
+from coord.zab.quorum import Majority
 from tests.server.member import Member, Talker
 from tests.server.voter import FOUNDING, Voter, batch
 
@@ -546,3 +564,32 @@ def test_ttl_znodes_need_extended_types_even_inside_a_multi_and_after_a_restart(
     bob.say(Op.CREATE_TTL, ttl)
     later.settle()
     assert bob.hear()[0][0].err == 0
+
+
+def test_a_segment_that_ends_where_a_snapshot_takes_its_place_holds_up_no_later_one() -> None:
+    def batch_at(zxid: int) -> Batch:
+        return Batch(zxid, 0, [(0, 0, int(Op.ERROR))], [()], [pack_int(0)])
+
+    first = 1 << 32 | 1
+    peer = Peer(2, Majority({1, 2, 3}), last_zxid=first, epochs=Epochs(1, 1), ends=[0, first])
+    replica = Replica(Config(snap_count=1), peer, Machine(), [batch_at(first)], secret=b"s" * 32)
+    link = Link(1, 1)
+    peer.become(Following(peer, 1))
+    peer.linked(link)
+    leaders = Machine()
+    leaders.zxid = first + 5
+
+    def receive(*messages: LinkMessage) -> None:
+        for message in messages:
+            peer.receive(link, message)
+        while (work := replica.take_work()) is not None:
+            replica.roll_due()
+            peer.persisted(work.ticket)
+        replica.apply_committed()
+
+    receive(NewEpoch(2), Install(leaders.zxid, tuple(leaders.snapshot())))
+    receive(NewLeader(2, leaders.zxid), Commit(leaders.zxid))
+    later = 2 << 32 | 1
+    for zxid in (later, later + 1):
+        receive(Append(Proposal(zxid, zxid, batch_at(zxid).encode())), Commit(zxid))
+    assert [zxid for zxid, _ in replica.digests] == [later, later + 1]

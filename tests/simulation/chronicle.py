@@ -8,7 +8,7 @@ raises `Violation` at the moment it happens:
 - nothing is committed before a quorum of the disks holds it, and from then on a quorum always does, the
   disks that were wiped and have no vote apart;
 - any two members apply the same proposals, byte by byte, in the same order;
-- a new leader's history holds everything that is committed;
+- a new leader's history holds everything that was committed in the epochs before its own;
 - a member that has an established epoch on disk has the history with which that began;
 - an epoch is accepted for one leader;
 - what a member acknowledges (`AckEpoch`, `AckNewLeader`, `Ack`), and what it says of itself in a vote, is on
@@ -98,7 +98,7 @@ class Chronicle:
         if peer.leading:
             assert isinstance(peer.role, Leading)
             self._leads(member, peer.role.epoch)
-            self._established.setdefault(peer.role.epoch, peer.history.logged)
+            self._established.setdefault(peer.role.epoch, peer.role.joined_zxid)
         view, place = member.view, member.applied
         while place < len(view) and view[place].last_zxid <= peer.committed:
             self._apply(member, place, view[place])
@@ -159,12 +159,15 @@ class Chronicle:
             supporters,
             member.id,
         )
-        known = min(len(member.view), len(self.committed))
-        demand(member.view[:known] == self.committed[:known], "%d leads without what is committed", member.id)
+        # Of later epochs it knows nothing: it may be one that was too slow, and will not be established.
+        before = [one for one in self.committed if epoch_of(one.last_zxid) < epoch]
+        known = min(len(member.view), len(before))
+        demand(member.view[:known] == before[:known], "%d leads without what is committed", member.id)
+        logged, committed = member.peer.history.logged, self._committed_zxid
         demand(
-            member.peer.history.logged >= self._committed_zxid,
+            logged >= committed or epoch_of(committed) >= epoch,
             "%d leads with %s, but %s is committed",
-            *(member.id, name(member.peer.history.logged), name(self._committed_zxid)),
+            *(member.id, name(logged), name(committed)),
         )
 
     def _commit(self, zxid: int) -> None:

@@ -12,6 +12,7 @@ Synopsis::
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -49,18 +50,23 @@ class Cluster:
             random.choice([0.02, 0.1, 0.5, 1.5]), random.choice([0, 0, 0.1, 0.3]), random.choice([0, 0.1])
         )
         ids = [*sorted(self.quorum.voters), *self.observers]
-        self.members = {member_id: Member(self, member_id) for member_id in ids}
-        for member in self.members.values():
-            member.clock_rate = random.uniform(0.8, 1.25)
-            member.sync_time = random.choice([0.02, 0.1, 0.1, 1.0])
-            member.depth = random.choice([1, 1, 3])
+        self.members = {member_id: self._make_member(member_id) for member_id in ids}
         if random.random() < 0.5:  # else everybody is trusted from the start
             for voter in self.quorum.voters:
                 self.members[voter].disk.wipe()
         self.chronicle = Chronicle(self.quorum, [self.members[one] for one in sorted(self.quorum.voters)])
+        self.injected: Counter[str] = Counter()
+        """how often each fault happened"""
         self._troubled = True
         self._working = True
         self._payloads = 0
+
+    def _make_member(self, member_id: int) -> Member:
+        member = Member(self, member_id)
+        member.clock_rate = self.random.uniform(0.8, 1.25)
+        member.sync_time = self.random.choice([0.02, 0.1, 0.1, 1.0])
+        member.depth = self.random.choice([1, 1, 3])
+        return member
 
     @property
     def now(self) -> float:
@@ -81,14 +87,25 @@ class Cluster:
         self._announce(f"voters {voters}, observers {self.observers}, {self.timing}, faults: {self.faults}")
         for member in self.members.values():
             self.timeline.after(self.random.uniform(0, 30), partial(self._start, member))
-        self._plan(0.3 * self.random.choice([1, 3, 10]), self._work)
+        self._begin_work()
         for fault, action in self._actions().items():
             rate = getattr(self.faults, fault)
             if rate:
-                self._plan(1 / rate, action)
+                self._plan(1 / rate, partial(self._inject, fault, action))
         self.timeline.run(TROUBLE_TICKS)
         self.heal()
         self._demand_progress()
+
+    def _begin_work(self) -> None:
+        self._plan(0.3 * self.random.choice([1, 3, 10]), self._work)
+
+    def _inject(self, fault: str, action: Callable[[], None]) -> None:
+        self.injected[fault] += 1
+        action()
+
+    def totals(self) -> Counter[str]:
+        """How much has happened, in all."""
+        return Counter({"epochs": len(self.chronicle.epochs), "batches": len(self.chronicle.committed)})
 
     def heal(self) -> None:
         self._announce("everything is healed")
@@ -96,7 +113,8 @@ class Cluster:
         self.network.mend()
         self.network.weather = Weather()
         for member in self.members.values():
-            member.stalled_until = member.paused_until = 0.0
+            member.stalled_until = 0.0
+            member.resume()
             member.disk_fails = False
             member.sync_time = min(member.sync_time, 0.2)
             self._start(member)
@@ -261,9 +279,14 @@ class Cluster:
         """A leader is stopped, and cut off; when it goes on, others have gone on without it."""
         for member in self.members.values():
             if member.up and member.peer.leading:
-                member.pause(self.random.choice([30, 60]))
+                ticks = self.random.choice([30, 60])
+                member.pause(ticks)
+                self._wakes_up(member, ticks)
                 self._block(member.id)
                 self.timeline.after(self.random.choice([60, 80]), self.network.mend)
+
+    def _wakes_up(self, member: Member, ticks: float) -> None:
+        """A leader that was stopped will be asked again in so many ticks: whoever uses it may be misled."""
 
     def _block(self, lonely: int) -> None:
         for other in self.members:
@@ -281,8 +304,9 @@ class Cluster:
         voting = [one for one in self.quorum.voters if not self.members[one].disk.saved.blank]
         if self.quorum.reached([one for one in voting if one != victim.id]):
             self._down(victim)
-            self.note(victim.id, "has an empty disk")
-            victim.disk.wipe()
+            lose = self.random.choice([victim.disk.wipe, victim.disk.wipe, victim.disk.lose_log])
+            self.note(victim.id, "has an empty disk" if lose == victim.disk.wipe else "has lost its log")
+            lose()
             self.chronicle.disk_changed()
 
     def _step_down(self) -> None:
@@ -313,9 +337,11 @@ class Cluster:
         if not self._troubled or isinstance(message, (Ping, Pong)):
             return False
         if self.random.random() < self.faults.trap:
+            self.injected["trap"] += 1
             self._down(member)
             return True
         if self.random.random() < self.faults.sever:
+            self.injected["sever"] += 1
             self.note(member.id, "-- %d  link is reset", end.link.member)
             self.network.reset(end)
             return True

@@ -101,6 +101,13 @@ class Disk:
         self.snapshot = self.purged = 0
         self.saved = Epochs(0, 0, blank=True)
 
+    def lose_log(self) -> None:
+        """Snapshots and epochs are on another disk, and stay."""
+        del self.history[self.count(self.snapshot) :]
+        self.purged = self.snapshot
+        current = min(self.saved.current, epoch_of(self.snapshot))
+        self.saved = Epochs(self.saved.accepted, current, blank=True)
+
     def _truncate(self, zxid: int) -> None:
         assert zxid >= self.snapshot, "what a snapshot holds is committed"
         del self.history[self.count(zxid) :]
@@ -109,7 +116,7 @@ class Disk:
     def _install(self, snapshot: Install) -> None:
         # The log is deleted after the snapshot is there: what a crash leaves of it must not come after it.
         assert self.last_zxid <= snapshot.zxid, "an old tail would follow the snapshot"
-        self.history = [decode(chunk) for chunk in snapshot.chunks]
+        self.history = self.unpack(snapshot)
         assert self.last_zxid == snapshot.zxid
         self.snapshot = self.purged = snapshot.zxid
 
@@ -125,9 +132,15 @@ class Disk:
         """Everything after `after`, behind a snapshot if the log does not go back so far."""
         if after >= self.purged:
             return None, self.history[self.count(after) :]
-        covered = self.count(self.snapshot)
-        chunks = tuple(encode(proposal) for proposal in self.history[:covered])
-        return Install(self.snapshot, chunks), self.history[covered:]
+        return Install(self.snapshot, self.chunks()), self.history[self.count(self.snapshot) :]
+
+    def chunks(self) -> tuple[bytes, ...]:
+        """What the newest snapshot is made of."""
+        return tuple(encode(proposal) for proposal in self.history[: self.count(self.snapshot)])
+
+    def unpack(self, snapshot: Install) -> list[Proposal]:
+        """The history that a snapshot stands for."""
+        return [decode(chunk) for chunk in snapshot.chunks]
 
 
 def encode(proposal: Proposal) -> bytes:

@@ -7,7 +7,13 @@ but for the two things that must meet.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from random import Random
+
+
+def draw_rate(random: Random, usual: float) -> float:
+    """Often none, else about as usual."""
+    return 0.0 if random.random() < 0.4 else usual * random.choice([0.3, 1.0, 1.0, 3.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +41,7 @@ class Faults:
 
     @classmethod
     def draw(cls, random: Random) -> Faults:
-        def rate(usual: float) -> float:
-            return 0.0 if random.random() < 0.4 else usual * random.choice([0.3, 1.0, 1.0, 3.0])
-
+        rate = partial(draw_rate, random)
         return cls(
             crash=rate(0.01),
             crash_all=rate(0.002),

@@ -8,7 +8,6 @@ happens.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from coord.zab.links import Link
 from coord.zab.peer import Peer, Role, Work
 from tests.simulation.disk import Disk
 from tests.simulation.network import End
+from tests.simulation.process import Process
 from tests.simulation.trace import describe, name
 
 if TYPE_CHECKING:
@@ -29,13 +29,12 @@ CONNECT_AGAIN = 0.2
 CONNECT_AGAIN_MAX = 4.0
 
 
-class Member:
-    def __init__(self, cluster: Cluster, member_id: int) -> None:
+class Member(Process):
+    def __init__(self, cluster: Cluster, member_id: int, disk: Disk | None = None) -> None:
+        super().__init__(cluster.timeline)
         self.id = member_id
-        self.disk = Disk()
+        self.disk = disk or Disk()
         self.up = False
-        self.incarnation = 0
-        """counts starts and stops: what was arranged for an earlier one does not happen any more"""
         self.peer: Peer
         self.applied = 0
         """how many proposals of the history"""
@@ -45,7 +44,7 @@ class Member:
         self.sync_time = 0.1
         self.depth = 1
         """how many works the disk takes at once"""
-        self.stalled_until = self.paused_until = 0.0
+        self.stalled_until = 0.0
         self.disk_fails = False
         self._cluster = cluster
         self._random = cluster.random
@@ -64,6 +63,17 @@ class Member:
         self.incarnation += 1
         self.paused_until = 0.0
         cluster.note(self.id, "starts with %s, epochs %s", name(disk.last_zxid), tuple(disk.epochs))
+        self.view = list(disk.history)
+        self._recover()
+        self.applied = disk.count(disk.snapshot)
+        self._ends, self._under_way, self._connecting = {}, deque(), False
+        self._role = self.peer.role
+        self._later(self.clock_rate * self._random.random(), self._tick)
+        self._settle()
+
+    def _recover(self) -> None:
+        """What the process makes of its disk."""
+        cluster, disk = self._cluster, self.disk
         self.peer = Peer(
             self.id,
             cluster.quorum,
@@ -76,12 +86,6 @@ class Member:
             recent_bytes=cluster.recent_bytes,
             in_flight_bytes=cluster.in_flight_bytes,
         )
-        self.view = list(disk.history)
-        self.applied = disk.count(disk.snapshot)
-        self._ends, self._under_way, self._connecting = {}, deque(), False
-        self._role = self.peer.role
-        self._later(self.clock_rate * self._random.random(), self._tick)
-        self._settle()
 
     def crash(self, *, host_too: bool) -> None:
         """The process ends; with its host, and nobody is told."""
@@ -99,21 +103,7 @@ class Member:
 
     def pause(self, ticks: float) -> None:
         self._cluster.note(self.id, "is stopped for %.1f ticks", ticks)
-        self.paused_until = self._cluster.now + ticks
-
-    def defer(self, action: Callable[[], None]) -> bool:
-        """True if the process is stopped: what is due happens when it goes on."""
-        if self._cluster.now < self.paused_until:
-            self._cluster.timeline.at(self.paused_until, action)
-            return True
-        return False
-
-    def _later(self, delay: float, action: Callable[[], None]) -> None:
-        self._cluster.timeline.after(delay, partial(self._due, self.incarnation, action))
-
-    def _due(self, incarnation: int, action: Callable[[], None]) -> None:
-        if self.incarnation == incarnation and not self.defer(partial(self._due, incarnation, action)):
-            action()
+        self._pause(ticks)
 
     # -- what comes in --------------------------------------------------------------------------------
 
@@ -193,14 +183,20 @@ class Member:
 
     def _settle(self) -> None:
         """Carries out what the peer wants, as the shell does after each input."""
+        self._update_links()
+        self._begin_work()
+        self.peer.payloads.clear()
+        self._conclude()
+
+    def _update_links(self) -> None:
         self._send()
         if self.peer.role is not self._role:
             self._change_role()
-        self._begin_work()
+
+    def _conclude(self) -> None:
         fetches, self.peer.fetches = self.peer.fetches, []
         for fetch in fetches:
             self._later(self._random.expovariate(2.0), partial(self._fetch, fetch))
-        self.peer.payloads.clear()
         self._cluster.chronicle.progress(self)
         self._connect()
 
@@ -232,9 +228,7 @@ class Member:
         if work.truncate is not None:
             self.view = [one for one in self.view if one.last_zxid <= work.truncate]
         if work.install is not None:
-            replaced = Disk()
-            replaced.write(Work(0, install=work.install))
-            self.view = replaced.history
+            self.view = self.disk.unpack(work.install)
             self.applied = max(self.applied, len(self.view))
             self._cluster.chronicle.installed(self)
         self.view += work.proposals

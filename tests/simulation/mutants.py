@@ -1,8 +1,9 @@
-"""Agreement broken on purpose, in one place after another: does the simulator see it, after how many seeds?
+"""Members broken on purpose, in one place after another: does the simulator see it, after how many seeds?
 
-Each mutant is one replacement in a copy of the sources, see ``mutants.txt``. What no seed shows is put to the
-cases of ``tests/zab``, some of which are rarer than chance. `WATERPROOF` are those that
-change nothing that could be seen, with the reason; they are run, too, so that the reason stays true.
+Each mutant is one replacement in a copy of the sources, see ``mutants.txt``. Those of agreement are shown to
+bare peers; what no seed shows is put to the cases of ``tests/zab``, some of which are rarer than chance.
+Those of the server are shown to whole members with clients. `WATERPROOF` are those that change nothing that
+could be seen, with the reason; they are run, too, so that the reason stays true.
 
 Synopsis::
 
@@ -32,9 +33,20 @@ ROOT: Final = Path(__file__).parents[2]
 class Mutant(NamedTuple):
     name: str
     module: str
-    """below coord/zab, or a file below tests/simulation: what the shell owes agreement"""
+    """below coord/zab; with a slash, below coord; or a file below tests/simulation: what the shell owes"""
     old: str
     new: str
+
+    @property
+    def file(self) -> Path:
+        if self.module.endswith(".py"):
+            return Path("tests/simulation", self.module)
+        return Path("coord", "" if "/" in self.module else "zab", self.module + ".py")
+
+    @property
+    def part(self) -> str:
+        """Which half of the simulator is to see it."""
+        return "members" if "/" in self.module else "peers"
 
 
 WATERPROOF: Final[dict[str, str]] = {}
@@ -58,25 +70,22 @@ def seeds_needed(mutant: Mutant, seeds: int) -> tuple[Mutant, int | None, str]:
     """After how many seeds it was seen, if ever, and how; how it was seen otherwise, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        shutil.copytree(ROOT / "coord", copy / "coord", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(
-            ROOT / "tests" / "simulation",
-            copy / "tests" / "simulation",
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        for folder_name in ("coord", "tests"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / folder_name, copy / folder_name, ignore=ignored)
         apply(mutant, copy)
-        command = [sys.executable, "-m", "tests.simulation", "--processes", "1", "--seeds", str(seeds)]
+        command = [sys.executable, "-m", "tests.simulation", "--processes", "1", "--part", mutant.part]
+        command += ["--seeds", str(seeds)]
         run = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
         seen = re.search(r"seed (\d+) FAILED: (.*)", run.stdout)
         if seen is not None:
             return mutant, int(seen[1]) + 1, seen[2]
         assert run.returncode == 0, run.stderr
-        return mutant, None, seen_by_tests(copy)
+        return mutant, None, seen_by_tests(copy) if mutant.part == "peers" else ""
 
 
 def seen_by_tests(copy: Path) -> str:
     """The first case of ``tests/zab`` that fails; nothing if none does."""
-    shutil.copytree(ROOT / "tests" / "zab", copy / "tests" / "zab")
     command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--import-mode=importlib"]
     run = subprocess.run([*command, "tests/zab"], cwd=copy, capture_output=True, text=True, check=False)
     failed = re.search(r"^FAILED \S+::(\w+)", run.stdout, re.MULTILINE)
@@ -84,8 +93,7 @@ def seen_by_tests(copy: Path) -> str:
 
 
 def apply(mutant: Mutant, root: Path) -> None:
-    folder = root / "tests" / "simulation" if mutant.module.endswith(".py") else root / "coord" / "zab"
-    file = folder / (mutant.module if mutant.module.endswith(".py") else mutant.module + ".py")
+    file = root / mutant.file
     text = file.read_text()
     assert text.count(mutant.old) == 1, f"{mutant.name}: {text.count(mutant.old)} places in {file.name}"
     file.write_text(text.replace(mutant.old, mutant.new))
@@ -108,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             reason = WATERPROOF.get(mutant.name, how) if needed is None else how
             seen = "-" if needed is None else needed
             print(
-                f"{seen:>5} {'' if expected else '!!'}  {mutant.module:10} {mutant.name}: {reason}",
+                f"{seen:>5} {'' if expected else '!!'}  {mutant.module:18} {mutant.name}: {reason}",
                 flush=True,
             )
     print(f"{len(chosen)} mutants, {len(chosen) - wrong} as expected")

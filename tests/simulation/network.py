@@ -1,5 +1,7 @@
 """The network between members: votes that get lost, late or repeated, and links that keep order or break.
 
+Whoever has an end is a `Station`: a member, or whatever else talks over links; what is said is not looked at.
+
 Knows no role and no epoch. A cut (`block`) is one-way: votes into it are lost, what is on a link waits until
 the cut is mended, or for ever if the link is given up meanwhile. The far end of a link learns that it is
 closed after what was sent before; or at once, when it is reset; or never, when the host is gone.
@@ -8,12 +10,13 @@ closed after what was sent before; or at once, when it is reset; or never, when 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from coord.wire.members import LinkMessage, Vote
+from coord.wire.members import Vote
 from coord.zab.links import Link
 
 if TYPE_CHECKING:
@@ -28,16 +31,34 @@ class Weather:
     delay: float = 0.05
     lost: float = 0.0
     repeated: float = 0.0
+    unsteady: bool = True
+    """is each delay another one, so that votes overtake each other?"""
+
+
+class Station(Protocol):
+    """Who can be reached, by an id of its own."""
+
+    id: int
+
+    @property
+    def up(self) -> bool: ...
+    @property
+    def incarnation(self) -> int: ...
+    def defer(self, action: Callable[[], None]) -> bool: ...
+    def accepted(self, end: End) -> None: ...
+    def connected(self, end: End | None) -> None: ...
+    def disconnected(self, end: End) -> None: ...
+    def receive(self, end: End, message: Any) -> None: ...
 
 
 class End:
-    """A member's end of a connection; `link` is its own name for it."""
+    """A station's end of a connection; `link` is its own name for it."""
 
-    def __init__(self, member: Member, link: Link) -> None:
+    def __init__(self, member: Station, link: Link) -> None:
         self.member = member
         self.link = link
         self.open = True
-        self.incoming: deque[LinkMessage | None] = deque()
+        self.incoming: deque[Any | None] = deque()
         """sent, not delivered yet; None is the end of it"""
         self.last_arrival = 0.0
         self.other: End
@@ -61,22 +82,33 @@ class Network:
     def slow(self, sender: int, receiver: int, factor: float) -> None:
         self._slow[sender, receiver] = factor
 
+    def unblock(self, sender: int, receiver: int) -> None:
+        self._blocked.discard((sender, receiver))
+        for ends in self.links:
+            for end in ends:
+                if (end.link.member, end.member.id) == (sender, receiver):
+                    self._go_on(end)
+
     def mend(self) -> None:
         """No way is cut or slow any more."""
         self._blocked.clear()
         self._slow.clear()
         for ends in self.links:
             for end in ends:
-                end.last_arrival = self._timeline.now
-                for _ in end.incoming:
-                    self._expect(end)
+                self._go_on(end)
+
+    def _go_on(self, end: End) -> None:
+        end.last_arrival = self._timeline.now
+        for _ in end.incoming:
+            self._expect(end)
 
     def reaches(self, sender: int, receiver: int) -> bool:
         return (sender, receiver) not in self._blocked
 
     def _delay(self, sender: int, receiver: int) -> float:
         factor = self._slow.get((sender, receiver), 1.0)
-        return factor * self.weather.delay * (0.5 + self._random.expovariate(2.0))
+        chance = self._random.expovariate(2.0) if self.weather.unsteady else 0.5
+        return factor * self.weather.delay * (0.5 + chance)
 
     # -- votes ----------------------------------------------------------------------------------------
 
@@ -95,12 +127,12 @@ class Network:
 
     # -- links ----------------------------------------------------------------------------------------
 
-    def connect(self, opener: Member, acceptor: Member) -> None:
+    def connect(self, opener: Station, acceptor: Station) -> None:
         """Tells both that the link is there, after a while; or the opener that it can't be."""
         delay = self._delay(opener.id, acceptor.id) + self._delay(acceptor.id, opener.id)
         self._timeline.after(delay, partial(self._connect, opener, opener.incarnation, acceptor))
 
-    def _connect(self, opener: Member, incarnation: int, acceptor: Member) -> None:
+    def _connect(self, opener: Station, incarnation: int, acceptor: Station) -> None:
         if opener.incarnation != incarnation:
             return
         both_ways = self.reaches(opener.id, acceptor.id) and self.reaches(acceptor.id, opener.id)
@@ -116,7 +148,7 @@ class Network:
         acceptor.accepted(far)
         opener.connected(near)
 
-    def send(self, end: End, message: LinkMessage) -> None:
+    def send(self, end: End, message: Any) -> None:
         if end.open:
             self._pass(end.other, message)
 
@@ -136,7 +168,7 @@ class Network:
             one.incoming.clear()
             self._pass(one, None)
 
-    def _pass(self, to: End, message: LinkMessage | None) -> None:
+    def _pass(self, to: End, message: Any | None) -> None:
         to.incoming.append(message)
         self._expect(to)
 

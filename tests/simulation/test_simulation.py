@@ -16,9 +16,8 @@ SEEDS = 80
 
 def test_no_seed_fails() -> None:
     kinds: set[str] = set()
-    for outcome in outcomes(range(SEEDS)):
-        replay = f"replay: python -m tests.simulation --seed {outcome.seed} --trace"
-        assert outcome.failure is None, f"{outcome.failure}; {replay}"
+    for outcome in outcomes("peers", range(SEEDS)):
+        assert outcome.failure is None, f"{outcome.failure}; replay: {outcome.replay}"
         kinds |= outcome.messages.keys()
     assert {"Truncate", "Install", "AckNewLeader", "Commit"} <= kinds, "the runs are too calm"
 
@@ -29,7 +28,7 @@ def test_a_seed_says_it_all() -> None:
     Cluster(3, first.append).run()
     Cluster(3, second.append).run()
     assert first == second
-    assert play(3) == play(3)
+    assert play("peers", 3) == play("peers", 3)
 
 
 def test_the_checkers_look() -> None:

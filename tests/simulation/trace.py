@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Final
 
-from coord.wire.members import Append, Install, LinkMessage, Vote
+from coord.errors import ProtocolError
+from coord.server.replica_messages import Alive, Forward, Serve, decode
+from coord.wire.members import Append, Install, LinkMessage, Payload, Vote
+from coord.wire.records import Op
 
 _ZXIDS: Final = ("zxid", "first_zxid", "last_zxid")
 
@@ -21,6 +24,8 @@ def describe(message: LinkMessage | Vote) -> str:
             return f"Append {name(proposal.first_zxid)}..{name(proposal.last_zxid)}"
         case Install(zxid):
             return f"Install {name(zxid)}"
+        case Payload(data):
+            return f"Payload {_said(data)}"
     words = []
     for field in fields(message):
         value = getattr(message, field.name)
@@ -34,3 +39,19 @@ def describe(message: LinkMessage | Vote) -> str:
             value = value.name.lower()
         words.append(f"{field.name}={value}")
     return " ".join([type(message).__name__, *words])
+
+
+def _said(data: bytes) -> str:
+    """By one replica to another."""
+    try:
+        message = decode(data)
+    except ProtocolError:
+        return repr(data)
+    match message:
+        case Forward(requests):
+            return "Forward " + ", ".join(
+                f"{Op(one.op).name} of {one.session_id:#x} (number {one.number:#x})" for one in requests
+            )
+        case Alive(session_ids) | Serve(session_ids):
+            return f"{type(message).__name__} " + ", ".join(f"{one:#x}" for one in session_ids)
+    return repr(message)

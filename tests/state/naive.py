@@ -1,4 +1,4 @@
-"""ZooKeeper's znodes the obvious way: one dict of plain records, a deep copy for every multi.
+"""ZooKeeper's znodes the obvious way: one dict of plain records, a copy of all for every multi.
 
 It is slow, has no indexes and shares no code with `coord.state`; what it answers is easily seen to be right.
 A failed check raises `No`, in ZooKeeper's order.
@@ -7,7 +7,7 @@ A failed check raises `No`, in ZooKeeper's order.
 from __future__ import annotations
 
 import re
-from copy import deepcopy
+from copy import copy
 from dataclasses import dataclass, field
 
 from coord.errors import ErrorCode as E
@@ -222,7 +222,7 @@ class Naive:
         }
 
     def snapshot(self) -> tuple[dict[str, Plain], dict[int, int]]:
-        return deepcopy(self.nodes), dict(self.sessions)
+        return {path: copy(node) for path, node in self.nodes.items()}, dict(self.sessions)
 
     def go_back(self, snapshot: tuple[dict[str, Plain], dict[int, int]]) -> None:
         self.nodes, self.sessions = snapshot

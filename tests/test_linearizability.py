@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ensemble.linearizability import (
+from tests.linearizability import (
     ANY,
     Kind,
     NotLinearizable,

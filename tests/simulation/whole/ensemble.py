@@ -139,6 +139,7 @@ class Ensemble(Cluster):
             "give_up": lambda: self._some_client().give_up(),
             "strand": self._strand,
             "overtake": self._overtake,
+            "pass_through": self._pass_through,
             "fill_disk": self._fill_disk,
         }
 
@@ -217,6 +218,23 @@ class Ensemble(Cluster):
         dies = leaves + self.random.uniform(5, 12)
         self._in_trouble(dies, partial(self._down, leader))
         self._mend_ways(dies, between_members)
+
+    def _pass_through(self) -> None:
+        """A client comes to a member that is cut off from the leader, and goes on to the leader, unnoticed:
+        what that member has to say of it comes late."""
+        client = self._some_client()
+        leaders = [member.id for member in self.whole_members if member.up and member.peer.leading]
+        if not leaders or len(self.members) == 1:
+            return
+        passed = self.random.choice([one for one in self.members if one != leaders[0]])
+        between_members = _both_ways(passed, leaders[0])
+        for way in between_members:
+            self.network.block(*way)
+        client.visit(passed)
+        leaves = self.random.uniform(4, 8)
+        self._in_trouble(leaves, partial(self._cut_for_a_while, _both_ways(client.id, passed)))
+        self._in_trouble(leaves, partial(client.visit, leaders[0]))
+        self._mend_ways(leaves + self.random.uniform(2, 8), between_members)
 
     def _in_trouble(self, delay: float, action: Callable[[], None]) -> None:
         """Unless everything is healed by then."""

@@ -21,6 +21,7 @@ class ClientFaults:
     give_up: float
     strand: float
     overtake: float
+    pass_through: float
     fill_disk: float
 
     @classmethod
@@ -35,6 +36,7 @@ class ClientFaults:
             give_up=rate(0.005),
             strand=rate(0.01),
             overtake=rate(0.005),
+            pass_through=rate(0.005),
             fill_disk=rate(0.002),
         )
 

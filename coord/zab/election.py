@@ -19,7 +19,7 @@ is lost: what is committed is durable at a quorum, and any quorum of votes share
 A vote says what is *durable* (ZOOKEEPER-2845). Observers have no vote; they listen. Nor has a voter whose
 disk was empty when it began (`Epochs.blank`): perhaps it was wiped, and has forgotten what a quorum relies on
 (ZOOKEEPER-261). If every single voter is as empty as that, nothing can have been forgotten: this is a new
-ensemble, and all of them vote.
+ensemble, and all of them vote, each as soon as its disk says that it may.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Looking:
         self._peer = peer
         peer.round += 1
         peer.ballot = None
+        self._may_vote = peer.may_vote
         self._mine = self._my_vote()
         self._votes: dict[int, Vote] = {}
         self._fresh: set[int] = set()
@@ -112,7 +113,7 @@ class Looking:
         peer = self._peer
         if not peer.may_lead:
             return self._vote_for(0, -1, -1)
-        return self._vote_for(peer.my_id, peer.durable_epoch, peer.history.durable)
+        return self._vote_for(peer.my_id, peer.durable_epochs.current, peer.history.durable)
 
     def _vote_for(self, leader: int, epoch: int, zxid: int) -> Vote:
         peer = self._peer
@@ -134,8 +135,11 @@ class Looking:
         peer = self._peer
         if not peer.is_voter or peer.role is not self:
             return
-        if peer.epochs.blank:
+        if not peer.may_vote:
             self._found_an_ensemble()
+            return
+        if not self._may_vote:
+            peer.become(Looking(peer))  # it may now
             return
         votes = self._votes | {peer.my_id: self._mine}
         if self._mine.leader == 0:
@@ -149,9 +153,8 @@ class Looking:
 
     def _found_an_ensemble(self) -> None:
         peer = self._peer
-        if self._mine.fresh and self._fresh >= peer.quorum.voters - {peer.my_id}:
+        if peer.epochs.blank and self._mine.fresh and self._fresh >= peer.quorum.voters - {peer.my_id}:
             peer.set_epochs(peer.epochs._replace(blank=False))
-            peer.become(Looking(peer))
 
     def _join_a_working_leader(self) -> None:
         peer = self._peer

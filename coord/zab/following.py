@@ -83,8 +83,8 @@ class Following:
         if link.member != self.leader or self.link is not None:
             return False
         self.link = link
-        epochs = self._peer.epochs
-        self._peer.say(link, Hello(epochs.accepted, not self._peer.is_voter, epochs.blank))
+        peer = self._peer
+        peer.say(link, Hello(peer.epochs.accepted, not peer.is_voter, peer.durable_epochs.blank))
         return True
 
     def unlinked(self, link: Link) -> None:
@@ -184,10 +184,12 @@ class Following:
         peer = self._peer
         if not self.established:
             return
-        if message.leader == peer.my_id and peer.may_lead:
+        if message.leader != peer.my_id:
+            peer.become(Following(peer, message.leader))
+        elif peer.may_lead:
             peer.become(Leading(peer))
         else:
-            peer.become(Following(peer, message.leader))
+            self._look()
 
     def _on_payload(self, message: Payload) -> None:
         assert self.link is not None

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from coord.wire.members import Ack, AckEpoch, Admit, Hello, NewEpoch, Standing, Vote
+from coord.wire.members import (
+    Ack,
+    AckEpoch,
+    Admit,
+    Commit,
+    HandOver,
+    Hello,
+    NewEpoch,
+    NewLeader,
+    Standing,
+    Vote,
+)
 from coord.zab.election import Looking
 from coord.zab.following import Following
 from coord.zab.leading import Leading
@@ -95,10 +106,39 @@ def test_who_is_fresh_no_more_is_not_remembered_as_fresh() -> None:
 
 def test_a_blank_voter_alone_founds_an_ensemble_of_one() -> None:
     peer = Peer(1, Majority({1}), last_zxid=0, epochs=BLANK)
+    founding = peer.take_work()
+    assert founding is not None
+    assert founding.epochs == Epochs(0, 0)
+    peer.persisted(founding.ticket)
+    peer.tick()
     assert isinstance(peer.role, Leading)
     work = peer.take_work()
     assert work is not None
     assert work.epochs == Epochs(1, 0)
+
+
+def test_founders_promise_nothing_before_enough_of_them_have_a_vote_on_disk() -> None:
+    """Else a crash leaves one that has promised an epoch, and two that are blank for ever."""
+    table = blank_table()
+    for member in (1, 2):
+        table.seats[member].disk_waits = True
+    table.start(1, 2, 3)
+    table.run(ticks=50)
+    table.crash(1, 2, 3)
+    for member in (1, 2):
+        table.seats[member].disk_waits = False
+    table.start(1, 2, 3)
+    table.run_until(table.serves)
+
+
+def test_who_was_admitted_a_moment_ago_looks_on_if_it_is_told_to_lead() -> None:
+    follower = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=BLANK)
+    follower.become(Following(follower, 3))
+    assert isinstance(follower.role, Following)
+    follower.linked(Link(3, 1))
+    for message in (NewEpoch(1), NewLeader(1, 0), Commit(0), Admit(), HandOver(1)):
+        follower.receive(Link(3, 1), message)
+    assert isinstance(follower.role, Looking)
 
 
 def test_a_founder_that_comes_late_is_admitted() -> None:

@@ -3,7 +3,8 @@
 Owns one epoch from its discovery to its end, in Zab's three phases (Junqueira, Reed, Serafini 2011):
 
 1. discovery: a quorum says which epochs it has accepted; the leader chooses a newer one, and a quorum
-   acknowledges it, each with its history. If any of them has more than the leader, the leader gives up;
+   acknowledges it, each with its history. If one that may lead has more than the leader, the leader gives
+   up (what only others have is not committed, and to give way to them might never end);
 2. synchronisation: each follower's history is made the leader's (`Learner`); when a quorum has it, and the
    epoch, on disk, everything in it is committed, and the leader is *established*;
 3. broadcast: proposals get zxids in order, and are committed once a quorum has them on disk.
@@ -268,8 +269,9 @@ class Leading:
         if learner.phase is not Phase.DISCOVERY or message.epoch != self.epoch:
             return
         theirs = (message.current, message.ends[-1] if message.ends else 0)
-        if not self._epoch_agreed and theirs > (peer.epochs.current, peer.history.logged):
-            peer.step_down()  # somebody has more than I: another must lead
+        may_lead = learner.votes and learner.member in peer.quorum.electable
+        if not self._epoch_agreed and may_lead and theirs > (peer.epochs.current, peer.history.logged):
+            peer.step_down()  # it has more than I: another must lead
             return
         learner.ends = message.ends
         learner.phase = Phase.WAITING

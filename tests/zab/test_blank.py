@@ -6,6 +6,7 @@ from coord.wire.members import (
     Ack,
     AckEpoch,
     Admit,
+    Append,
     Commit,
     HandOver,
     Hello,
@@ -300,3 +301,22 @@ def test_a_voter_without_weight_does_not_lead() -> None:
     table.quiet()
     table.peer(3).leave()
     table.run_until(lambda: table.peer(2).leading)
+
+
+def test_what_only_a_voter_without_weight_has_holds_up_nobody() -> None:
+    """It is always faster to greet a new leader than the one whose voice is needed."""
+    table = Table([1, 2, 3, 4], quorum=Hierarchical({1: [1, 2, 3, 4]}, {4: 0}))
+    table.start(1, 2, 3, 4)
+    table.run_until(table.serves)
+    table.held = lambda sender, to, message: to in (1, 2) and isinstance(message, Append)
+    table.propose(3, b"a")
+    table.quiet()
+    assert table.log(4) == [b"a"]
+    table.crash(3)
+    table.held = lambda sender, to, message: False
+    table.seats[1].disk_waits = True
+    for _ in range(300):
+        table.run(ticks=1)
+        table.write(1)
+    assert table.serves()
+    assert table.log(4) == []

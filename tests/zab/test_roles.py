@@ -388,6 +388,21 @@ def test_a_leader_gives_way_to_a_longer_history() -> None:
     assert isinstance(peer.role, Looking)
 
 
+def test_a_leader_does_not_give_way_to_who_can_not_lead() -> None:
+    """Else it might do so for ever, since nobody who can has more."""
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=zxid(2, 3), epochs=Epochs(2, 2), observers=[4])
+    peer.become(Leading(peer))
+    link = greet(peer, 2, accepted=2)
+    for other, hello in ((3, Hello(2, blank=True)), (4, Hello(2, observer=True))):
+        assert peer.linked(Link(other, other))
+        peer.receive(Link(other, other), hello)
+        peer.receive(Link(other, other), AckEpoch(3, 2, (zxid(2, 4),)))
+    persist(peer)
+    peer.receive(link, AckEpoch(3, 2, (zxid(2, 3),)))
+    assert peer.epochs.current == 3
+    assert (Link(4, 4), Truncate(zxid(2, 3))) in said(peer)
+
+
 def test_a_leader_gives_way_to_a_newer_epoch_though_its_last_zxid_is_smaller() -> None:
     """Epoch 3 began, perhaps, without what this one has of epoch 2: that is not committed."""
     peer = candidate(accepted=3, last=zxid(2, 3))

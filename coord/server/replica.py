@@ -157,7 +157,7 @@ class Replica:
         """To where proposals are made; while there is no such place it stays pending."""
         if self._joined is not self.peer.role:
             return
-        if self.peer.leading:
+        if isinstance(self.peer.role, Leading):
             self._submitted.add(self._checked(request, self.peer.my_id))
         else:
             self._to_forward.append(request)

@@ -331,6 +331,22 @@ def test_reads_behind_a_write_cannot_ask_for_gigabytes_either() -> None:
     assert ann.connection.phase is Phase.CLOSING
 
 
+def test_what_is_asked_of_a_leader_that_finds_no_heir_comes_before_what_is_asked_later() -> None:
+    member = Member()
+    ann, peer = member.talker(), member.replica.peer
+    member.replica.exchange()
+    peer.leave()
+    first = ann.say(Op.CREATE, create("/a"))
+    member.replica.exchange()
+    assert ann.hear() == []
+    while not peer.leading:
+        peer.tick()
+    second = ann.say(Op.CREATE, create("/b"))
+    member.settle()
+    heard = [(header.xid, PathReply.from_bytes(body).path) for header, body in ann.hear()]
+    assert heard == [(first, "/a"), (second, "/b")]
+
+
 def test_too_many_connections_from_one_host() -> None:
     member = Member(max_client_cnxns=2)
     assert member.replica.lobby.admit("10.0.0.1", 1)

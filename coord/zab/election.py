@@ -123,6 +123,8 @@ class Looking:
     def _adopt_better(self, vote: Vote) -> bool:
         if vote.merit <= self._mine.merit or not self._peer.may_vote:
             return False
+        if vote.leader not in self._peer.quorum.voters:
+            return False  # the sender is configured otherwise
         self._mine = self._vote_for(vote.leader, vote.epoch, vote.zxid)
         self._quiet_ticks = 0
         return True

@@ -184,10 +184,10 @@ class Following:
         peer = self._peer
         if not self.established:
             return
-        if message.leader != peer.my_id:
-            peer.become(Following(peer, message.leader))
-        elif peer.may_lead:
+        if message.leader == peer.my_id and peer.may_lead:
             peer.become(Leading(peer))
+        elif message.leader in peer.quorum.voters - {peer.my_id}:
+            peer.become(Following(peer, message.leader))
         else:
             self._look()
 

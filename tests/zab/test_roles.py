@@ -381,6 +381,21 @@ def test_observers_make_no_quorum() -> None:
     assert peer.epochs.accepted == 0
 
 
+def test_nobody_follows_whom_only_another_configuration_knows() -> None:
+    """There is no address to connect to."""
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=Epochs(0, 0))
+    for sender in (2, 3):
+        peer.hear(sender, Vote(1, 9, 5, zxid(5, 1), Standing.LOOKING))
+    for _ in range(10):
+        peer.tick()
+    assert isinstance(peer.role, Looking)
+    peer.become(Following(peer, 3))
+    peer.linked(Link(3, 1))
+    for message in (NewEpoch(6), NewLeader(6, 0), Commit(0), HandOver(9)):
+        peer.receive(Link(3, 1), message)
+    assert isinstance(peer.role, Looking)
+
+
 def test_a_leader_gives_way_to_a_longer_history() -> None:
     peer = candidate(last=zxid(2, 3))
     link = greet(peer, 2, accepted=2)

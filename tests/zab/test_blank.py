@@ -142,6 +142,26 @@ def test_who_was_admitted_a_moment_ago_looks_on_if_it_is_told_to_lead() -> None:
     assert isinstance(follower.role, Looking)
 
 
+def test_one_that_may_vote_at_once_makes_an_ensemble_of_a_server_that_was_alone() -> None:
+    """Of two new ones: both together could begin without the old one."""
+    alone = Table([1])
+    alone.start(1)
+    alone.run_until(alone.serves)
+    alone.propose(1, b"a")
+    alone.quiet()
+    table = Table([1, 2, 3])
+    table.seats[1].disk = alone.seats[1].disk
+    table.seats[3].disk.wipe()
+    table.start(2, 3)
+    table.run(ticks=100)
+    assert not any(table.peer(member).in_touch for member in (2, 3))
+    table.start(1)
+    table.run_until(table.serves)
+    table.propose(table.leader, b"b")
+    table.run_until(lambda: not is_blank(table, 3))
+    assert table.log(2) == table.log(3) == [b"a", b"b"]
+
+
 def test_a_founder_that_comes_late_is_admitted() -> None:
     """2 and 3 have heard all blank votes and gone on; 1 has missed one."""
     table = blank_table()

@@ -160,7 +160,7 @@ class Connection:
 
     def resume(self) -> None:
         """Take the next turn for the requests that were held up; for the carrier, once bytes have left."""
-        if self.stalled and not self._blocked:
+        if self.stalled and not self._blocked and not self.replica.lobby.hears_no_more:
             self.replica.stalled[self] = None
 
     def go_on(self) -> None:

@@ -21,6 +21,7 @@ from coord.wire.frames import pack_frame
 from coord.wire.members import Append, Commit, Truncate
 from coord.wire.records import (
     ACL,
+    GOODBYE_ERROR,
     AuthPacket,
     CreateMode,
     CreateRequest,
@@ -329,6 +330,23 @@ def test_reads_behind_a_write_cannot_ask_for_gigabytes_either() -> None:
     member.replica.apply_committed()
     assert ann.connection.outbox_bytes < OUTBOX_BYTES_FATAL + 2_000_000
     assert ann.connection.phase is Phase.CLOSING
+
+
+def test_what_was_not_heard_before_the_goodbye_takes_no_more_turns() -> None:
+    member = Member()
+    ann = member.talker()
+    count = pack_frame(b"\0\0\0\7\0\0\0\x68" + PathRequest("/").encode())
+    ann.say(Op.CREATE, create("/a"))
+    ann.connection.receive(count * 3)
+    assert ann.connection.stalled
+    member.replica.lobby.say_goodbye()
+    ann.connection.resume()
+    assert not member.replica.stalled
+    member.propose()
+    member.persist()
+    *answers, (goodbye, _) = ann.hear()
+    assert [header.xid for header, _ in answers] == [1, 7]
+    assert (goodbye.xid, goodbye.err) == (Xid.PING, GOODBYE_ERROR)
 
 
 def test_what_is_asked_of_a_leader_that_finds_no_heir_comes_before_what_is_asked_later() -> None:

@@ -133,6 +133,7 @@ class Leading:
             for learner in self.learners.values()
             if learner.phase is Phase.ACTIVE
             and learner.votes
+            and learner.silent <= 2 * self._peer.timing.ping  # it is there, and not only on paper
             and learner.member in self._peer.quorum.electable
             and self._acknowledged.get(learner.member, 0) >= self._peer.history.logged
         ]
@@ -164,6 +165,7 @@ class Leading:
             self._leaving_ticks += 1
             if self._leaving_ticks > timing.silence:
                 self.leaving, self._heir = False, None
+            self._hand_over()
         if self.established:
             if not self._quorum_in_touch():
                 peer.step_down()
@@ -329,6 +331,7 @@ class Leading:
             self._drop(learner.link)
         elif learner.sent > sent_before and learner.phase is Phase.ACTIVE:
             self._say_committed_to(learner)  # what it gets now may be committed long since
+        self._hand_over()
 
     def _count_ack(self, member: int, zxid: int) -> None:
         peer = self._peer
@@ -339,7 +342,6 @@ class Leading:
         peer.history.commit(min(agreed(peer.quorum, self._acknowledged), peer.history.logged))
         if peer.committed > before:
             self._say_committed()
-        self._hand_over()
 
     def _say_committed(self) -> None:
         for learner in self.learners.values():

@@ -281,6 +281,26 @@ def test_who_has_handed_over_follows_its_heir() -> None:
     table.run_until(lambda: all(table.log(member) == [b"a"] for member in table.seats))
 
 
+def test_the_lead_is_handed_over_to_one_that_was_heard_a_moment_ago() -> None:
+    """2 has everything, and may be gone."""
+    table = serving()
+    table.held = lambda sender, to, message: sender == 2
+    table.run(ticks=3 * table.peer(3).timing.ping)
+    table.peer(3).leave()
+    table.run(ticks=1)
+    assert "3 -> 1  HandOver leader=1" in table.heard
+
+
+def test_a_leader_that_is_told_to_leave_before_it_leads_hands_over_when_it_does() -> None:
+    table = Table([1, 2, 3])
+    table.held = lambda sender, to, message: isinstance(message, AckNewLeader)
+    table.start(1, 2, 3)
+    table.run()
+    table.peer(3).leave()
+    table.held = lambda sender, to, message: False
+    table.run_until(lambda: table.serves() and table.peer(2).leading, ticks=3)
+
+
 def test_a_leader_that_nobody_can_follow_stays() -> None:
     """Who could take over does not acknowledge what is under way."""
     table = serving()

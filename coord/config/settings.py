@@ -138,6 +138,11 @@ class Config:
         return bool(others) and self.members[self.my_id].votes
 
     @property
+    def is_only_voter(self) -> bool:
+        """Does nobody else have what this server has to keep?"""
+        return not self.votes_with_others and (not self.is_ensemble or self.members[self.my_id].votes)
+
+    @property
     def log_dir(self) -> Path | None:
         return self.data_log_dir or self.data_dir
 

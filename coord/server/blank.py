@@ -26,17 +26,17 @@ log = logging.getLogger("coord.storage")
 INITIALIZE = "initialize"
 
 
-def recover_epochs(config: Config, home: Path, has_log: bool, last_zxid: int) -> Epochs:
-    """The epochs to go on with. `has_log`: was the log's folder there? `last_zxid`: how far the history goes.
+def recover_epochs(config: Config, home: Path, has_log: bool, snapshot_zxid: int) -> Epochs:
+    """The epochs to go on with, as far as they are known without the log. `has_log`: is its folder there?
 
-    Raises `StorageDamaged` for a server alone that has lost its log, `StorageFailed`.
+    Raises `StorageDamaged` for an only voter that has lost its log, `StorageFailed`.
     """
-    epoch = epoch_of(last_zxid)
+    epoch = epoch_of(snapshot_zxid)
     saved = epoch_file.load(home)
     if saved is None:
         saved = epoch_file.Epochs(epoch, epoch, blank=config.votes_with_others)
     elif not has_log and saved.current:
-        if not config.is_ensemble:
+        if config.is_only_voter:
             assert config.log_dir is not None
             raise StorageDamaged(
                 config.log_dir / "coord" / "log", 0, "the folder is gone, with the log in it"
@@ -54,5 +54,4 @@ def recover_epochs(config: Config, home: Path, has_log: bool, last_zxid: int) ->
             )
     with naming(marker):
         marker.unlink(missing_ok=True)
-    # Never below the epoch of a zxid that is in the log: its leader had made that epoch durable.
-    return Epochs(max(saved.accepted, epoch), max(saved.current, epoch), saved.blank)
+    return Epochs(*saved)

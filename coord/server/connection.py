@@ -5,9 +5,10 @@ for an answer, and the outbox. Must not know sockets, clocks or tasks; a `Carrie
 
 Order follows from the shape:
 
-- the pipeline is a queue whose head is always a write that waits for its commit. A read that finds the
-  pipeline empty is answered at once; otherwise it waits behind the write. Replies leave only from the head,
-  so a session's requests take effect, and are answered, in the order they came;
+- the pipeline is a queue whose head is a write that waits for its commit (or anything that waits for a
+  leader, while there is none). A read that finds the pipeline empty is answered at once; otherwise it waits
+  behind the write. Replies leave only from the head, so a session's requests take effect, and are answered,
+  in the order they came;
 - a watch event goes to the outbox while the change is applied, so before any reply that shows the change.
 
 What a client may get wrong: an undecodable body is answered with MARSHALLINGERROR and the connection goes
@@ -160,7 +161,7 @@ class Connection:
 
     def resume(self) -> None:
         """Take the next turn for the requests that were held up; for the carrier, once bytes have left."""
-        if self.stalled and not self._blocked:
+        if self.stalled and not self._blocked and not self.replica.lobby.hears_no_more:
             self.replica.stalled[self] = None
 
     def go_on(self) -> None:
@@ -240,8 +241,7 @@ class Connection:
             self._authenticate(frame[8:])
         if self.phase is not Phase.OPEN:
             return 1
-        waits = self._pipeline or op == Op.SYNC or (op == Op.PING and not replica.answers_pings)
-        if waits and not self.read_only:
+        if (self._pipeline or op == Op.SYNC or not replica.answers) and not self.read_only:
             self._wait(xid, op, frame[8:], now, len(frame))
             self._syncs += op == Op.SYNC
             if len(self._pipeline) == 1:
@@ -256,12 +256,16 @@ class Connection:
 
     # -- answers --------------------------------------------------------------------------------------
 
+    def answer_ahead(self) -> None:
+        """The first write in the pipeline is about to be applied: what waits before it for a leader must not
+        see it (and has one: that is where it comes from)."""
+        while self._pipeline and self._pipeline[0][2] is not None:
+            self._answer_head()
+
     def committed(self, zxid: int, err: int, reply: bytes) -> None:
         """The first write in the pipeline was applied; what waited behind it is answered next."""
         if self.phase is not Phase.OPEN:
             return
-        while self._pipeline[0][1] == Op.PING:
-            self._answer_head()  # it waited for a leader; what is applied comes from one
         xid, op, body, received_at = self._leave()
         assert body is None, "commits arrive in the order of submission"
         self._reply(xid, op, zxid, err, reply, received_at)
@@ -288,7 +292,7 @@ class Connection:
         """Answers from the head of the pipeline what can be answered now."""
         while self._pipeline and self.phase is Phase.OPEN and not self._sync_asked:
             _, op, body, _, _ = self._pipeline[0]
-            if body is None or (op == Op.PING and not self.replica.answers_pings):
+            if body is None or not self.replica.answers:
                 return
             if op != Op.SYNC:
                 self._answer_head()

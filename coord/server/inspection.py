@@ -135,7 +135,7 @@ class Inspection:
     def metrics(self) -> Mapping[str, str | int | float]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        ensemble = metrics_of(self._replica, int(monotonic() * 1000)) if self.config.is_ensemble else {}
+        ensemble = metrics_of(self._replica, self._replica.turn_ms) if self.config.is_ensemble else {}
         return {
             **ensemble,
             "open_file_descriptor_count": _open_files(),

@@ -1,4 +1,4 @@
-"""From files to a member that can go on: lock the directory, read epochs, snapshot and log, in that order.
+"""From files to a member that can go on: lock the directory, read snapshot, epochs and log, in that order.
 
 Owns where coord keeps its files: ``dataDir/coord/`` (lock, epochs, snapshots) and ``dataLogDir/coord/log``.
 Folders of its own, so that a dataDir that Apache ZooKeeper uses too is never touched. Must not know what
@@ -67,8 +67,9 @@ def recover(config: Config) -> Iterator[Recovered]:
     assert config.log_dir is not None
     home, log_directory = config.data_dir / "coord", config.log_dir / "coord" / "log"
     with lock_directory(home):
-        has_log = log_directory.exists()
         machine = newest_state(home / "snapshots")
+        # Before the log makes its folder: a start that fails halfway must not hide that there was none.
+        saved = recover_epochs(config, home, log_directory.exists(), machine.zxid)
         journal = Log.open(log_directory, after_zxid=machine.zxid)
         try:
             if journal.dropped:
@@ -76,7 +77,10 @@ def recover(config: Config) -> Iterator[Recovered]:
             _account_for_damaged_snapshots(home / "snapshots", machine.zxid, journal.last_zxid)
             history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
             ends = epoch_ends([machine.zxid, *(batch.last_zxid for batch in history)])
-            peer = _peer(config, machine.zxid, ends, recover_epochs(config, home, has_log, ends[-1]))
+            # Never below the epoch of a zxid that is in the log: its leader had made that epoch durable.
+            epoch = epoch_of(ends[-1])
+            epochs = Epochs(max(saved.accepted, epoch), max(saved.current, epoch), saved.blank)
+            peer = _peer(config, machine.zxid, ends, epochs)
             log.info(
                 "recovered",
                 extra=fields(

@@ -52,6 +52,7 @@ from coord.server.replica_messages import (
     decode,
     encode,
 )
+from coord.server.segment_ends import SegmentEnds
 from coord.server.stats import ServerStats, Summary
 from coord.server.submitted import Submitted
 from coord.server.syncs import Syncs
@@ -71,6 +72,8 @@ log = logging.getLogger("coord.server")
 
 
 class Replica:
+    answers = True
+    """may a client be answered at all; once a turn found out"""
     joined_ms = 0
     """the `turn_ms` when this member took up with its leader, or began to lead"""
     synchronised_by = "diff"
@@ -121,11 +124,7 @@ class Replica:
         self.syncs = Syncs(self)
         self._beats = 0
         self._beats_alone = 0
-        self._entries_since_roll = sum(len(batch) for batch in self._unapplied)
-        self._bytes_since_roll = sum(len(body) for batch in self._unapplied for body in batch.bodies)
-        self._digests_wanted: deque[int] = deque()
-        self.digests: deque[tuple[int, int]] = deque()
-        """(zxid, digest of the live state there) at the end of each log segment: a snapshot is due"""
+        self.segment_ends = SegmentEnds(config, self._unapplied)
 
     # -- how it stands --------------------------------------------------------------------------------
 
@@ -144,10 +143,17 @@ class Replica:
         """Has it, since its start, caught up with any leader?"""
         return self._joined is not None
 
-    @property
-    def answers_pings(self) -> bool:
-        """A follower's word that a session lives is worth something only while it hears its leader."""
-        return self.serving or self._beats_alone <= self.config.fresh_beats
+    def _look_around(self) -> None:
+        """Each answer says that the session lives; a follower knows that only while it hears its leader."""
+        self.answers = self.serving or self._beats_alone <= self.config.fresh_beats
+
+    def woke(self) -> None:
+        """This process was stopped, for so long that others have given it up: what it takes for the present
+        is past."""
+        self._beats_alone = self.config.fresh_beats + 1
+        if self.peer.leader is not None:
+            self.peer.step_down()
+        self._look_around()
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -172,7 +178,7 @@ class Replica:
         """To where proposals are made; while there is no such place it stays pending."""
         if self._joined is not self.peer.role:
             return
-        if self.peer.leading:
+        if isinstance(self.peer.role, Leading):
             self._submitted.add(self._checked(request, self.peer.my_id))
         else:
             self._to_forward.append(request)
@@ -198,6 +204,7 @@ class Replica:
         """Hears what other members' replicas have said, says what is due. Once a turn."""
         if self._role is not self.peer.role:
             self._begin_role()
+        self._look_around()
         heard, self.peer.payloads = self.peer.payloads, []
         for link, data in heard:
             try:
@@ -281,8 +288,7 @@ class Replica:
             self.synchronised_by = "trunc"
             while self._unapplied and self._unapplied[-1].last_zxid > work.truncate:
                 self._unapplied.pop()
-            while self._digests_wanted and self._digests_wanted[-1] > work.truncate:
-                self._digests_wanted.pop()
+            self.segment_ends.truncated(work.truncate)
         if work.install is not None:
             self.synchronised_by = "snap"
             self._install(work.install.chunks)
@@ -290,8 +296,7 @@ class Replica:
         for proposal in work.proposals:
             batch = self._proposed.pop(proposal.first_zxid, None)
             self._unapplied.append(Batch.decode(proposal.payload) if batch is None else batch)
-            self._entries_since_roll += len(self._unapplied[-1])
-            self._bytes_since_roll += len(proposal.payload)
+            self.segment_ends.logged(self._unapplied[-1], len(proposal.payload))
         return work
 
     def _install(self, chunks: Iterable[bytes]) -> None:
@@ -299,8 +304,7 @@ class Replica:
         clients connect again, and catch up by setWatches."""
         self.machine = Machine.restore(chunks)
         self._unapplied.clear()
-        self._digests_wanted.clear()
-        self._entries_since_roll = self._bytes_since_roll = 0
+        self.segment_ends.installed(self.machine.zxid)
         for connection in list(self.lobby.connections):
             connection.close("this member begins again from a snapshot")
 
@@ -311,10 +315,7 @@ class Replica:
             batch = self._unapplied.popleft()
             self._apply(batch)
             applied = True
-            # A segment may have ended where nothing is applied any more: at the zxid of a snapshot.
-            while self._digests_wanted and self._digests_wanted[0] <= batch.last_zxid:
-                if self._digests_wanted.popleft() == batch.last_zxid:
-                    self.digests.append((batch.last_zxid, self.machine.digest))
+            self.segment_ends.applied(batch.last_zxid, self.machine.digest)
         if self._joined is not self.peer.role:
             applied = self._join() or applied
         if applied:
@@ -326,6 +327,8 @@ class Replica:
         apply, fire, applied = self.machine.apply, self.watches.fire, self._pending.applied
         for zxid, session_id, number, op, identities, body in batch.entries():
             origin = applied(number)
+            if origin is not None:
+                origin.answer_ahead()
             err, reply, changes = apply(
                 zxid, time_ms, session_id, op, identities, body, want_reply=origin is not None
             )
@@ -374,6 +377,7 @@ class Replica:
         self._joined = role
         self.joined_ms = self.turn_ms
         self._beats_alone = 0
+        self._look_around()
         self.read_only.end()
         here = self._moved.leave_overtaken()
         if isinstance(role, Leading):
@@ -382,7 +386,7 @@ class Replica:
         else:
             self.sessions.follow(here, self.turn_ms)
         self.tell_leader(Keep(here))
-        self.tell_leader(Alive(self.sessions.lately_heard(self.machine.sessions.timeouts, self.turn_ms)))
+        self.tell_leader(Alive(self.sessions.to_report()))
         self._ask_again()
         return True
 
@@ -416,18 +420,6 @@ class Replica:
         self.lobby.ask_again()
         for connection in list(self.lobby.connections):
             connection.proceed()
-
-    # -- the log's segments ---------------------------------------------------------------------------
-
-    def roll_due(self) -> bool:
-        """Is the segment long enough? Ask right after work was taken: a True is to be obeyed."""
-        size_limit = self.config.snap_size_limit_kb * 1024
-        too_large = 0 < size_limit <= self._bytes_since_roll
-        if self._entries_since_roll < self.config.snap_count and not too_large:
-            return False
-        self._entries_since_roll = self._bytes_since_roll = 0
-        self._digests_wanted.append(self.peer.history.logged)
-        return True
 
     # -- time -----------------------------------------------------------------------------------------
 

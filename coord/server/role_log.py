@@ -77,7 +77,7 @@ class RoleLog:
         peer = self._peer
         what["round"] = peer.round
         if peer.may_vote:
-            what |= {"vote_epoch": peer.durable_epoch, "vote_zxid": f"0x{peer.history.durable:x}"}
+            what |= {"vote_epoch": peer.durable_epochs.current, "vote_zxid": f"0x{peer.history.durable:x}"}
         log.info(message, extra=fields(**what))
 
     def _is_established(self, role: Leading | Following) -> None:

@@ -17,8 +17,9 @@ import logging
 import math
 import secrets
 import socket
+import time as clocks
 from functools import partial
-from time import monotonic, time
+from time import CLOCK_MONOTONIC, clock_gettime, time
 
 import trio
 
@@ -40,6 +41,9 @@ from coord.zab.peer import Peer
 log = logging.getLogger("coord.server")
 
 RETIRE_SECONDS = 1.5
+
+_CLOCK: int = getattr(clocks, "CLOCK_BOOTTIME", CLOCK_MONOTONIC)
+"""One that goes on while the machine is suspended, where the system has it."""
 
 
 class Server:
@@ -170,8 +174,11 @@ class Server:
         if replica.stalled:
             self._stalled.set()
         # A batch may be applied before this member's own disk has it; then there is no segment to fold yet.
-        while replica.digests and replica.digests[0][0] <= replica.peer.history.durable:
-            self._snapshots.send_nowait(replica.digests.popleft())
+        while (
+            replica.segment_ends.digests
+            and replica.segment_ends.digests[0][0] <= replica.peer.history.durable
+        ):
+            self._snapshots.send_nowait(replica.segment_ends.digests.popleft())
 
     def _fetch(self, peer: Peer) -> None:
         """Followers that were away for long get history from the disk, while everything else goes on."""
@@ -186,8 +193,13 @@ class Server:
 
     def begin_turn(self) -> None:
         """Tells the replica what time it is; nothing in the core ever asks."""
-        self.replica.turn_ms = int(monotonic() * 1000)
-        self.replica.wall_ms = int(time() * 1000)
+        now_ms = int(clock_gettime(_CLOCK) * 1000)
+        replica = self.replica
+        if self.config.is_ensemble and 0 < replica.turn_ms < now_ms - self.config.silence_ms:
+            log.warning("this process stood still", extra=fields(ms=now_ms - replica.turn_ms))
+            replica.woke()
+        replica.turn_ms = now_ms
+        replica.wall_ms = int(time() * 1000)
 
     def _advance(self) -> bool:
         """One step of the way from submitted to applied; True if another may be due."""
@@ -195,7 +207,7 @@ class Server:
         if not disk.busy:
             replica.propose()
             work = replica.take_work()
-            if work is not None and disk.begin(work, roll=replica.roll_due()):
+            if work is not None and disk.begin(work, roll=replica.segment_ends.due()):
                 replica.peer.persisted(work.ticket)
                 replica.apply_committed()
                 return True

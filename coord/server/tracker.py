@@ -50,14 +50,17 @@ class SessionTracker:
             self.count(session_id, timeout_ms)
 
     def follow(self, here: Iterable[int], now_ms: int) -> None:
-        """Somebody else counts, from about now on; `here` are the sessions connected to this member."""
+        """Somebody else counts, from about now on; `here` are the sessions connected to this member. Who has
+        shown life since the last report is still to be reported."""
         heard_at = {session_id: self._heard_at.get(session_id, now_ms) for session_id in here}
+        alive = self._alive
         self._reset()
+        self._alive = {session_id: None for session_id in alive if session_id in heard_at}
         self._expiry = None
         self._heard_at = heard_at
 
     def _reset(self) -> None:
-        self._alive.clear()
+        self._alive = {}
         self._heard_at.clear()
         self._owner.clear()
         self.closing.clear()
@@ -99,11 +102,6 @@ class SessionTracker:
         alive = tuple(self._alive)
         self._alive.clear()
         return alive
-
-    def lately_heard(self, timeouts: Mapping[int, int], now_ms: int) -> tuple[int, ...]:
-        """Who has shown life here within its timeout, as far as may not have reached the leader."""
-        heard = self._heard_at.items()
-        return tuple(one for one, at in heard if now_ms - at <= timeouts.get(one, 0))
 
     def beat(self) -> list[int]:
         """One beat has passed: the sessions that have been silent for too long, each once."""

@@ -9,8 +9,8 @@ The phases, and who makes what durable before saying what:
 1. *Election* (`election`): members name the one with the most complete durable history. It only proposes a
    leader; safety does not rest on it.
 2. *Discovery* (`leading`, `following`): a quorum says which epochs it has accepted; the leader chooses a
-   newer one. A follower makes it durable, then acknowledges it, with its history. If anybody has more than
-   the leader, the leader gives up.
+   newer one. A follower makes it durable, then acknowledges it, with its history. If one that may lead has
+   more than the leader, the leader gives up.
 3. *Synchronisation* (`learner`): each follower forgets what the leader does not have, gets what it lacks,
    makes that durable, then the epoch current, then acknowledges (`AckNewLeader`). With a quorum of these,
    all of the leader's history is committed, and the leader is established.

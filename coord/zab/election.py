@@ -19,7 +19,7 @@ is lost: what is committed is durable at a quorum, and any quorum of votes share
 A vote says what is *durable* (ZOOKEEPER-2845). Observers have no vote; they listen. Nor has a voter whose
 disk was empty when it began (`Epochs.blank`): perhaps it was wiped, and has forgotten what a quorum relies on
 (ZOOKEEPER-261). If every single voter is as empty as that, nothing can have been forgotten: this is a new
-ensemble, and all of them vote.
+ensemble, and all of them vote, each as soon as its disk says that it may.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Looking:
         self._peer = peer
         peer.round += 1
         peer.ballot = None
+        self._may_vote = peer.may_vote
         self._mine = self._my_vote()
         self._votes: dict[int, Vote] = {}
         self._fresh: set[int] = set()
@@ -59,7 +60,8 @@ class Looking:
         self._quiet_ticks += 1
         self._revote_in -= 1
         if self._revote_in <= 0:
-            self._revote_pause = min(self._revote_pause * 2, self._peer.timing.revote_max)
+            if self._peer.may_vote:  # others wait for an answer only, which costs little
+                self._revote_pause = min(self._revote_pause * 2, self._peer.timing.revote_max)
             self._revote_in = self._revote_pause
             self._tell_all()
         self._decide()
@@ -112,7 +114,7 @@ class Looking:
         peer = self._peer
         if not peer.may_lead:
             return self._vote_for(0, -1, -1)
-        return self._vote_for(peer.my_id, peer.durable_epoch, peer.history.durable)
+        return self._vote_for(peer.my_id, peer.durable_epochs.current, peer.history.durable)
 
     def _vote_for(self, leader: int, epoch: int, zxid: int) -> Vote:
         peer = self._peer
@@ -122,6 +124,8 @@ class Looking:
     def _adopt_better(self, vote: Vote) -> bool:
         if vote.merit <= self._mine.merit or not self._peer.may_vote:
             return False
+        if vote.leader not in self._peer.quorum.voters:
+            return False  # the sender is configured otherwise
         self._mine = self._vote_for(vote.leader, vote.epoch, vote.zxid)
         self._quiet_ticks = 0
         return True
@@ -134,8 +138,11 @@ class Looking:
         peer = self._peer
         if not peer.is_voter or peer.role is not self:
             return
-        if peer.epochs.blank:
+        if not peer.may_vote:
             self._found_an_ensemble()
+            return
+        if not self._may_vote:
+            peer.become(Looking(peer))  # it may now
             return
         votes = self._votes | {peer.my_id: self._mine}
         if self._mine.leader == 0:
@@ -149,9 +156,8 @@ class Looking:
 
     def _found_an_ensemble(self) -> None:
         peer = self._peer
-        if self._mine.fresh and self._fresh >= peer.quorum.voters - {peer.my_id}:
+        if peer.epochs.blank and self._mine.fresh and self._fresh >= peer.quorum.voters - {peer.my_id}:
             peer.set_epochs(peer.epochs._replace(blank=False))
-            peer.become(Looking(peer))
 
     def _join_a_working_leader(self) -> None:
         peer = self._peer

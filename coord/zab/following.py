@@ -83,8 +83,8 @@ class Following:
         if link.member != self.leader or self.link is not None:
             return False
         self.link = link
-        epochs = self._peer.epochs
-        self._peer.say(link, Hello(epochs.accepted, not self._peer.is_voter, epochs.blank))
+        peer = self._peer
+        peer.say(link, Hello(peer.epochs.accepted, not peer.is_voter, peer.durable_epochs.blank))
         return True
 
     def unlinked(self, link: Link) -> None:
@@ -186,8 +186,10 @@ class Following:
             return
         if message.leader == peer.my_id and peer.may_lead:
             peer.become(Leading(peer))
-        else:
+        elif message.leader in peer.quorum.voters - {peer.my_id}:
             peer.become(Following(peer, message.leader))
+        else:
+            self._look()
 
     def _on_payload(self, message: Payload) -> None:
         assert self.link is not None

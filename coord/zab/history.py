@@ -71,8 +71,16 @@ class History:
         self.logged = proposal.last_zxid
         self._recent.append(proposal)
         self._recent_bytes += len(proposal.payload)
-        while self._recent_bytes > self._recent_bytes_max and len(self._recent) > 1:
-            oldest = self._recent.popleft()
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Of what is in memory. What is not committed stays, whatever its size: who is to acknowledge it gets
+        it from here."""
+        recent = self._recent
+        while self._recent_bytes > self._recent_bytes_max and len(recent) > 1:
+            if recent[0].last_zxid > self.committed:
+                return
+            oldest = recent.popleft()
             self._recent_bytes -= len(oldest.payload)
             self.recent_after = oldest.last_zxid
 
@@ -83,6 +91,7 @@ class History:
     def commit(self, zxid: int) -> None:
         assert zxid <= self.logged, (zxid, self.logged)
         self.committed = max(self.committed, zxid)
+        self._forget_oldest()
 
     def since(self, zxid: int) -> Iterator[Proposal]:
         """The proposals after `zxid`, which must not be older than `recent_after`."""

@@ -3,7 +3,8 @@
 Owns one epoch from its discovery to its end, in Zab's three phases (Junqueira, Reed, Serafini 2011):
 
 1. discovery: a quorum says which epochs it has accepted; the leader chooses a newer one, and a quorum
-   acknowledges it, each with its history. If any of them has more than the leader, the leader gives up;
+   acknowledges it, each with its history. If one that may lead has more than the leader, the leader gives
+   up (what only others have is not committed, and to give way to them might never end);
 2. synchronisation: each follower's history is made the leader's (`Learner`); when a quorum has it, and the
    epoch, on disk, everything in it is committed, and the leader is *established*;
 3. broadcast: proposals get zxids in order, and are committed once a quorum has them on disk.
@@ -132,6 +133,7 @@ class Leading:
             for learner in self.learners.values()
             if learner.phase is Phase.ACTIVE
             and learner.votes
+            and learner.silent <= 2 * self._peer.timing.ping  # it is there, and not only on paper
             and learner.member in self._peer.quorum.electable
             and self._acknowledged.get(learner.member, 0) >= self._peer.history.logged
         ]
@@ -163,6 +165,7 @@ class Leading:
             self._leaving_ticks += 1
             if self._leaving_ticks > timing.silence:
                 self.leaving, self._heir = False, None
+            self._hand_over()
         if self.established:
             if not self._quorum_in_touch():
                 peer.step_down()
@@ -268,8 +271,9 @@ class Leading:
         if learner.phase is not Phase.DISCOVERY or message.epoch != self.epoch:
             return
         theirs = (message.current, message.ends[-1] if message.ends else 0)
-        if not self._epoch_agreed and theirs > (peer.epochs.current, peer.history.logged):
-            peer.step_down()  # somebody has more than I: another must lead
+        may_lead = learner.votes and learner.member in peer.quorum.electable
+        if not self._epoch_agreed and may_lead and theirs > (peer.epochs.current, peer.history.logged):
+            peer.step_down()  # it has more than I: another must lead
             return
         learner.ends = message.ends
         learner.phase = Phase.WAITING
@@ -327,6 +331,7 @@ class Leading:
             self._drop(learner.link)
         elif learner.sent > sent_before and learner.phase is Phase.ACTIVE:
             self._say_committed_to(learner)  # what it gets now may be committed long since
+        self._hand_over()
 
     def _count_ack(self, member: int, zxid: int) -> None:
         peer = self._peer
@@ -337,7 +342,6 @@ class Leading:
         peer.history.commit(min(agreed(peer.quorum, self._acknowledged), peer.history.logged))
         if peer.committed > before:
             self._say_committed()
-        self._hand_over()
 
     def _say_committed(self) -> None:
         for learner in self.learners.values():

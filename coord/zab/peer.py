@@ -118,9 +118,9 @@ class Peer:
         self.epoch_heard = 0
         """the newest epoch that this member, when it led, was told of too late to begin a newer one"""
         self._work = Work(ticket=1)
-        self.durable_epoch = epochs.current
-        """the epoch that the history belongs to, as far as the disk knows"""
-        self._taken: deque[tuple[int, int, int]] = deque()  # (ticket, last zxid and epoch when it was taken)
+        self.durable_epochs = epochs
+        """as far as the disk knows"""
+        self._taken: deque[tuple[int, int, Epochs]] = deque()  # (ticket, last zxid, epochs when it was taken)
         self._promises: deque[tuple[int, Addressee, LinkMessage | Vote | Fetch]] = deque()
         self._outbox: list[tuple[Addressee, LinkMessage | Vote]] = []
         self.fetches: list[Fetch] = []
@@ -164,8 +164,9 @@ class Peer:
 
     @property
     def may_vote(self) -> bool:
-        """Does this member count, where members are counted?"""
-        return self.is_voter and not self.epochs.blank
+        """Does this member count, where members are counted? Not before its disk says so: else a crash could
+        leave members with a promise, and too few with a vote to go on from there."""
+        return self.is_voter and not self.durable_epochs.blank
 
     @property
     def may_lead(self) -> bool:
@@ -217,7 +218,7 @@ class Peer:
 
     def persisted(self, ticket: int) -> None:
         """All work of `ticket` is durable: what was promised on it is now said."""
-        taken, logged, self.durable_epoch = self._taken.popleft()
+        taken, logged, self.durable_epochs = self._taken.popleft()
         assert taken == ticket, f"work must be reported in the order taken: {ticket} before {taken}"
         self.history.persisted(logged)
         while self._promises and self._promises[0][0] <= ticket:
@@ -235,7 +236,7 @@ class Peer:
         if not self._work:
             return None
         work = self._work
-        self._taken.append((work.ticket, self.history.logged, self.epochs.current))
+        self._taken.append((work.ticket, self.history.logged, self.epochs))
         self._work = Work(ticket=work.ticket + 1)
         return work
 
@@ -258,7 +259,7 @@ class Peer:
 
     def truncate(self, zxid: int) -> None:
         self.history.truncate(zxid)
-        self._taken = deque((ticket, min(logged, zxid), epoch) for ticket, logged, epoch in self._taken)
+        self._taken = deque((ticket, min(logged, zxid), epochs) for ticket, logged, epochs in self._taken)
         work = self._work
         work.proposals = [proposal for proposal in work.proposals if proposal.last_zxid <= zxid]
         if work.install is None or work.install.zxid < zxid:
@@ -266,7 +267,7 @@ class Peer:
 
     def install(self, snapshot: Install) -> None:
         self.history.install(snapshot.zxid)
-        self._taken = deque((ticket, 0, epoch) for ticket, _, epoch in self._taken)
+        self._taken = deque((ticket, 0, epochs) for ticket, _, epochs in self._taken)
         self._work.truncate, self._work.proposals = None, []
         self._work.install = snapshot
 

@@ -91,11 +91,29 @@ def test_a_voter_that_has_lost_its_log_is_blank(tmp_path: Path) -> None:
 
 def test_a_server_alone_that_has_lost_its_log_does_not_begin_anew(tmp_path: Path) -> None:
     alone = Config(data_dir=tmp_path / "data", data_log_dir=tmp_path / "log")
-    with recover(alone):
-        epoch_file.save(tmp_path / "data" / "coord", Epochs(1, 1))
+    observed = replace(alone, members={one: replace_role(member) for one, member in MEMBERS.items()}, my_id=1)
+    for only_voter in (alone, observed):
+        with recover(only_voter):
+            epoch_file.save(tmp_path / "data" / "coord", Epochs(1, 1))
+        shutil.rmtree(tmp_path / "log")
+        for _ in ("now", "and when it is started again"):
+            with pytest.raises(StorageDamaged, match="the folder is gone"), recover(only_voter):
+                pass
+        shutil.rmtree(tmp_path / "data")
+
+
+def test_a_start_that_fails_does_not_hide_that_the_log_was_lost(tmp_path: Path) -> None:
+    two_disks = replace(config(tmp_path / "data"), data_log_dir=tmp_path / "log")
+    with recover(two_disks):
+        epoch_file.save(tmp_path / "data" / "coord", Epochs(5, 4))
     shutil.rmtree(tmp_path / "log")
-    with pytest.raises(StorageDamaged, match="the folder is gone"), recover(alone):
+    damaged = tmp_path / "data" / "coord" / "snapshots" / f"snapshot.{4 << 32 | 1:016x}"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(b"damaged")
+    with pytest.raises(StorageDamaged), recover(two_disks):
         pass
+    damaged.unlink()
+    assert is_blank(two_disks)
 
 
 def test_whom_an_empty_disk_does_not_concern(tmp_path: Path) -> None:

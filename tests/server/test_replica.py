@@ -35,6 +35,7 @@ from coord.wire.members import (
 )
 from coord.wire.records import (
     ACL,
+    GOODBYE_ERROR,
     AuthPacket,
     CreateMode,
     CreateRequest,
@@ -349,6 +350,39 @@ def test_reads_behind_a_write_cannot_ask_for_gigabytes_either() -> None:
     assert ann.connection.phase is Phase.CLOSING
 
 
+def test_what_was_not_heard_before_the_goodbye_takes_no_more_turns() -> None:
+    member = Member()
+    ann = member.talker()
+    count = pack_frame(b"\0\0\0\7\0\0\0\x68" + PathRequest("/").encode())
+    ann.say(Op.CREATE, create("/a"))
+    ann.connection.receive(count * 3)
+    assert ann.connection.stalled
+    member.replica.lobby.say_goodbye()
+    ann.connection.resume()
+    assert not member.replica.stalled
+    member.propose()
+    member.persist()
+    *answers, (goodbye, _) = ann.hear()
+    assert [header.xid for header, _ in answers] == [1, 7]
+    assert (goodbye.xid, goodbye.err) == (Xid.PING, GOODBYE_ERROR)
+
+
+def test_what_is_asked_of_a_leader_that_finds_no_heir_comes_before_what_is_asked_later() -> None:
+    member = Member()
+    ann, peer = member.talker(), member.replica.peer
+    member.replica.exchange()
+    peer.leave()
+    first = ann.say(Op.CREATE, create("/a"))
+    member.replica.exchange()
+    assert ann.hear() == []
+    while not peer.leading:
+        peer.tick()
+    second = ann.say(Op.CREATE, create("/b"))
+    member.settle()
+    heard = [(header.xid, PathReply.from_bytes(body).path) for header, body in ann.hear()]
+    assert heard == [(first, "/a"), (second, "/b")]
+
+
 def test_too_many_connections_from_one_host() -> None:
     member = Member(max_client_cnxns=2)
     assert member.replica.lobby.admit("10.0.0.1", 1)
@@ -419,18 +453,18 @@ def test_a_segment_ends_by_its_entries_or_by_its_size() -> None:
     """A start reads the log beyond the snapshot into memory, so many entries of 1 MB are too many."""
     member = Member(snap_count=1000, snap_size_limit_kb=100)
     ann = member.talker()
-    assert not member.replica.roll_due()
+    assert not member.replica.segment_ends.due()
     for _ in range(100):
         ann.say(Op.SET_DATA, SetDataRequest("/", bytes(1024), -1))
     member.settle()
-    assert member.replica.roll_due()
-    assert not member.replica.roll_due(), "the next segment begins at nothing"
+    assert member.replica.segment_ends.due()
+    assert not member.replica.segment_ends.due(), "the next segment begins at nothing"
     for _ in range(1000):
         ann.say(Op.SET_DATA, SetDataRequest("/", b"", -1))
     member.settle()
-    assert member.replica.roll_due()
+    assert member.replica.segment_ends.due()
     again = Member(log=member.log, snap_count=1000, snap_size_limit_kb=100)
-    assert again.replica.roll_due(), "what a start finds in the log counts too"
+    assert again.replica.segment_ends.due(), "what a start finds in the log counts too"
 
 
 def test_a_segment_whose_end_was_forgotten_does_not_hold_up_later_snapshots() -> None:
@@ -440,10 +474,10 @@ def test_a_segment_whose_end_was_forgotten_does_not_hold_up_later_snapshots() ->
     voter.hear(link, Append(batch(1, 3, (0, 0, Op.ERROR, b""))))
     voter.lose(link)
     link = voter.follow(2, epoch=2, history=[Truncate(FOUNDING.last_zxid)])
-    assert not voter.replica.digests
+    assert not voter.replica.segment_ends.digests
     more = batch(2, 1, *[(0, 0, Op.ERROR, b"")] * 3)
     voter.hear(link, Append(more), Commit(more.last_zxid))
-    assert [zxid for zxid, _ in voter.replica.digests] == [more.last_zxid]
+    assert [zxid for zxid, _ in voter.replica.segment_ends.digests] == [more.last_zxid]
 
 
 def test_one_request_larger_than_a_batch_travels_alone() -> None:
@@ -583,7 +617,7 @@ def test_a_segment_that_ends_where_a_snapshot_takes_its_place_holds_up_no_later_
         for message in messages:
             peer.receive(link, message)
         while (work := replica.take_work()) is not None:
-            replica.roll_due()
+            replica.segment_ends.due()
             peer.persisted(work.ticket)
         replica.apply_committed()
 
@@ -592,4 +626,4 @@ def test_a_segment_that_ends_where_a_snapshot_takes_its_place_holds_up_no_later_
     later = 2 << 32 | 1
     for zxid in (later, later + 1):
         receive(Append(Proposal(zxid, zxid, batch_at(zxid).encode())), Commit(zxid))
-    assert [zxid for zxid, _ in replica.digests] == [later, later + 1]
+    assert [zxid for zxid, _ in replica.segment_ends.digests] == [later, later + 1]

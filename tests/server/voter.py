@@ -92,7 +92,7 @@ class Voter(Member):
     def persist(self) -> None:
         assert self.writing is not None
         work, self.writing = self.writing, None
-        write(self.journal, None, work, roll=self.replica.roll_due())
+        write(self.journal, None, work, roll=self.replica.segment_ends.due())
         self.peer.persisted(work.ticket)
         self.replica.apply_committed()
 

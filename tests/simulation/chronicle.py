@@ -8,7 +8,7 @@ raises `Violation` at the moment it happens:
 - nothing is committed before a quorum of the disks holds it, and from then on a quorum always does, the
   disks that were wiped and have no vote apart;
 - any two members apply the same proposals, byte by byte, in the same order;
-- a new leader's history holds everything that was committed in the epochs before its own;
+- a new leader's history holds everything that was committed in older epochs;
 - a member that has an established epoch on disk has the history with which that began;
 - an epoch is accepted for one leader;
 - what a member acknowledges (`AckEpoch`, `AckNewLeader`, `Ack`), and what it says of itself in a vote, is on
@@ -18,6 +18,7 @@ raises `Violation` at the moment it happens:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -159,15 +160,15 @@ class Chronicle:
             supporters,
             member.id,
         )
-        # Of later epochs it knows nothing: it may be one that was too slow, and will not be established.
-        before = [one for one in self.committed if epoch_of(one.last_zxid) < epoch]
-        known = min(len(member.view), len(before))
-        demand(member.view[:known] == before[:known], "%d leads without what is committed", member.id)
-        logged, committed = member.peer.history.logged, self._committed_zxid
+        # A leader may get its quorum so late that a newer one has committed: it cannot get any further.
+        older = self.committed[: bisect_left(self.committed, epoch << 32, key=lambda one: one.last_zxid)]
+        known = min(len(member.view), len(older))
+        demand(member.view[:known] == older[:known], "%d leads without what is committed", member.id)
+        last = older[-1].last_zxid if older else 0
         demand(
-            logged >= committed or epoch_of(committed) >= epoch,
+            member.peer.history.logged >= last,
             "%d leads with %s, but %s is committed",
-            *(member.id, name(logged), name(committed)),
+            *(member.id, name(member.peer.history.logged), name(last)),
         )
 
     def _commit(self, zxid: int) -> None:

@@ -73,7 +73,8 @@ def seeds_needed(mutant: Mutant, seeds: int) -> tuple[Mutant, int | None, str]:
         for folder_name in ("coord", "tests"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / folder_name, copy / folder_name, ignore=ignored)
-        apply(mutant, copy)
+        file, text = mutated(mutant, copy)
+        file.write_text(text)
         command = [sys.executable, "-m", "tests.simulation", "--processes", "1", "--part", mutant.part]
         command += ["--seeds", str(seeds)]
         run = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
@@ -92,11 +93,12 @@ def seen_by_tests(copy: Path) -> str:
     return f"no seed, but {failed[1]}" if failed else ""
 
 
-def apply(mutant: Mutant, root: Path) -> None:
+def mutated(mutant: Mutant, root: Path) -> tuple[Path, str]:
+    """The file that it changes, and what then stands there."""
     file = root / mutant.file
     text = file.read_text()
     assert text.count(mutant.old) == 1, f"{mutant.name}: {text.count(mutant.old)} places in {file.name}"
-    file.write_text(text.replace(mutant.old, mutant.new))
+    return file, text.replace(mutant.old, mutant.new)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

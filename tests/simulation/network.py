@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tests.simulation.member import Member
     from tests.simulation.timeline import Timeline
 
+CONNECT_TICKS = 40.0
+"""An attempt to connect is given up then, as the shell does (`MEMBER_CONNECT_SECONDS`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Weather:
@@ -130,13 +133,15 @@ class Network:
     def connect(self, opener: Station, acceptor: Station) -> None:
         """Tells both that the link is there, after a while; or the opener that it can't be."""
         delay = self._delay(opener.id, acceptor.id) + self._delay(acceptor.id, opener.id)
-        self._timeline.after(delay, partial(self._connect, opener, opener.incarnation, acceptor))
+        in_time = delay <= CONNECT_TICKS
+        attempt = partial(self._connect, opener, opener.incarnation, acceptor, in_time)
+        self._timeline.after(min(delay, CONNECT_TICKS), attempt)
 
-    def _connect(self, opener: Station, incarnation: int, acceptor: Station) -> None:
+    def _connect(self, opener: Station, incarnation: int, acceptor: Station, in_time: bool) -> None:
         if opener.incarnation != incarnation:
             return
         both_ways = self.reaches(opener.id, acceptor.id) and self.reaches(acceptor.id, opener.id)
-        if not acceptor.up or not both_ways:
+        if not acceptor.up or not both_ways or not in_time:
             opener.connected(None)
             return
         self._links_opened += 1

@@ -10,6 +10,7 @@ from tests.simulation.__main__ import outcomes, play
 from tests.simulation.chronicle import Violation
 from tests.simulation.cluster import Cluster
 from tests.simulation.disk import Disk, decode, encode
+from tests.simulation.mutants import ROOT, mutants, mutated
 
 SEEDS = 80
 
@@ -29,6 +30,12 @@ def test_a_seed_says_it_all() -> None:
     Cluster(3, second.append).run()
     assert first == second
     assert play("peers", 3) == play("peers", 3)
+
+
+def test_every_mutant_has_its_place() -> None:
+    for mutant in mutants():
+        file, text = mutated(mutant, ROOT)
+        compile(text, file, "exec")
 
 
 def test_the_checkers_look() -> None:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from coord.wire.members import Ack, AckEpoch, Admit, Hello, NewEpoch, Standing, Vote
+from coord.wire.members import (
+    Ack,
+    AckEpoch,
+    Admit,
+    Append,
+    Commit,
+    HandOver,
+    Hello,
+    NewEpoch,
+    NewLeader,
+    Standing,
+    Vote,
+)
 from coord.zab.election import Looking
 from coord.zab.following import Following
 from coord.zab.leading import Leading
@@ -95,10 +107,59 @@ def test_who_is_fresh_no_more_is_not_remembered_as_fresh() -> None:
 
 def test_a_blank_voter_alone_founds_an_ensemble_of_one() -> None:
     peer = Peer(1, Majority({1}), last_zxid=0, epochs=BLANK)
+    founding = peer.take_work()
+    assert founding is not None
+    assert founding.epochs == Epochs(0, 0)
+    peer.persisted(founding.ticket)
+    peer.tick()
     assert isinstance(peer.role, Leading)
     work = peer.take_work()
     assert work is not None
     assert work.epochs == Epochs(1, 0)
+
+
+def test_founders_promise_nothing_before_enough_of_them_have_a_vote_on_disk() -> None:
+    """Else a crash leaves one that has promised an epoch, and two that are blank for ever."""
+    table = blank_table()
+    for member in (1, 2):
+        table.seats[member].disk_waits = True
+    table.start(1, 2, 3)
+    table.run(ticks=50)
+    table.crash(1, 2, 3)
+    for member in (1, 2):
+        table.seats[member].disk_waits = False
+    table.start(1, 2, 3)
+    table.run_until(table.serves)
+
+
+def test_who_was_admitted_a_moment_ago_looks_on_if_it_is_told_to_lead() -> None:
+    follower = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=BLANK)
+    follower.become(Following(follower, 3))
+    assert isinstance(follower.role, Following)
+    follower.linked(Link(3, 1))
+    for message in (NewEpoch(1), NewLeader(1, 0), Commit(0), Admit(), HandOver(1)):
+        follower.receive(Link(3, 1), message)
+    assert isinstance(follower.role, Looking)
+
+
+def test_one_that_may_vote_at_once_makes_an_ensemble_of_a_server_that_was_alone() -> None:
+    """Of two new ones: both together could begin without the old one."""
+    alone = Table([1])
+    alone.start(1)
+    alone.run_until(alone.serves)
+    alone.propose(1, b"a")
+    alone.quiet()
+    table = Table([1, 2, 3])
+    table.seats[1].disk = alone.seats[1].disk
+    table.seats[3].disk.wipe()
+    table.start(2, 3)
+    table.run(ticks=100)
+    assert not any(table.peer(member).in_touch for member in (2, 3))
+    table.start(1)
+    table.run_until(table.serves)
+    table.propose(table.leader, b"b")
+    table.run_until(lambda: not is_blank(table, 3))
+    assert table.log(2) == table.log(3) == [b"a", b"b"]
 
 
 def test_a_founder_that_comes_late_is_admitted() -> None:
@@ -260,3 +321,22 @@ def test_a_voter_without_weight_does_not_lead() -> None:
     table.quiet()
     table.peer(3).leave()
     table.run_until(lambda: table.peer(2).leading)
+
+
+def test_what_only_a_voter_without_weight_has_holds_up_nobody() -> None:
+    """It is always faster to greet a new leader than the one whose voice is needed."""
+    table = Table([1, 2, 3, 4], quorum=Hierarchical({1: [1, 2, 3, 4]}, {4: 0}))
+    table.start(1, 2, 3, 4)
+    table.run_until(table.serves)
+    table.held = lambda sender, to, message: to in (1, 2) and isinstance(message, Append)
+    table.propose(3, b"a")
+    table.quiet()
+    assert table.log(4) == [b"a"]
+    table.crash(3)
+    table.held = lambda sender, to, message: False
+    table.seats[1].disk_waits = True
+    for _ in range(300):
+        table.run(ticks=1)
+        table.write(1)
+    assert table.serves()
+    assert table.log(4) == []

@@ -131,10 +131,20 @@ def test_recent_proposals_stay_in_memory_up_to_a_size() -> None:
     history = History(0, recent_bytes=10)
     for counter in range(1, 8):
         history.append(one(1, counter, b"four"))
+    history.commit(zxid(1, 7))
     assert history.recent_after == zxid(1, 5)
     assert [proposal.first_zxid for proposal in history.since(zxid(1, 5))] == [zxid(1, 6), zxid(1, 7)]
     with pytest.raises(AssertionError):
         list(history.since(zxid(1, 4)))
+
+
+def test_what_is_not_committed_stays_in_memory_whatever_its_size() -> None:
+    history = History(0, recent_bytes=10)
+    for counter in range(1, 8):
+        history.append(one(1, counter, b"four"))
+    assert history.recent_after == 0
+    history.commit(zxid(1, 3))
+    assert history.recent_after == zxid(1, 3)
 
 
 def test_one_large_proposal_stays_in_memory_whatever_its_size() -> None:
@@ -147,7 +157,8 @@ def test_truncation_reaches_what_is_no_longer_in_memory() -> None:
     history = History(0, recent_bytes=10)
     for counter in range(1, 8):
         history.append(one(1, counter, b"four"))
-    history.truncate(zxid(1, 2))
-    assert history.recent_after == zxid(1, 2)
+        history.commit(zxid(1, min(counter, 5)))
+    assert history.recent_after == zxid(1, 5)
+    history.truncate(zxid(1, 5))
     history.append(one(2, 1))
-    assert [proposal.first_zxid for proposal in history.since(zxid(1, 2))] == [zxid(2, 1)]
+    assert [proposal.first_zxid for proposal in history.since(zxid(1, 5))] == [zxid(2, 1)]

@@ -281,6 +281,26 @@ def test_who_has_handed_over_follows_its_heir() -> None:
     table.run_until(lambda: all(table.log(member) == [b"a"] for member in table.seats))
 
 
+def test_the_lead_is_handed_over_to_one_that_was_heard_a_moment_ago() -> None:
+    """2 has everything, and may be gone."""
+    table = serving()
+    table.held = lambda sender, to, message: sender == 2
+    table.run(ticks=3 * table.peer(3).timing.ping)
+    table.peer(3).leave()
+    table.run(ticks=1)
+    assert "3 -> 1  HandOver leader=1" in table.heard
+
+
+def test_a_leader_that_is_told_to_leave_before_it_leads_hands_over_when_it_does() -> None:
+    table = Table([1, 2, 3])
+    table.held = lambda sender, to, message: isinstance(message, AckNewLeader)
+    table.start(1, 2, 3)
+    table.run()
+    table.peer(3).leave()
+    table.held = lambda sender, to, message: False
+    table.run_until(lambda: table.serves() and table.peer(2).leading, ticks=3)
+
+
 def test_a_leader_that_nobody_can_follow_stays() -> None:
     """Who could take over does not acknowledge what is under way."""
     table = serving()
@@ -381,11 +401,41 @@ def test_observers_make_no_quorum() -> None:
     assert peer.epochs.accepted == 0
 
 
+def test_nobody_follows_whom_only_another_configuration_knows() -> None:
+    """There is no address to connect to."""
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=0, epochs=Epochs(0, 0))
+    for sender in (2, 3):
+        peer.hear(sender, Vote(1, 9, 5, zxid(5, 1), Standing.LOOKING))
+    for _ in range(10):
+        peer.tick()
+    assert isinstance(peer.role, Looking)
+    peer.become(Following(peer, 3))
+    peer.linked(Link(3, 1))
+    for message in (NewEpoch(6), NewLeader(6, 0), Commit(0), HandOver(9)):
+        peer.receive(Link(3, 1), message)
+    assert isinstance(peer.role, Looking)
+
+
 def test_a_leader_gives_way_to_a_longer_history() -> None:
     peer = candidate(last=zxid(2, 3))
     link = greet(peer, 2, accepted=2)
     peer.receive(link, AckEpoch(3, 2, (zxid(1, 1), zxid(2, 4))))
     assert isinstance(peer.role, Looking)
+
+
+def test_a_leader_does_not_give_way_to_who_can_not_lead() -> None:
+    """Else it might do so for ever, since nobody who can has more."""
+    peer = Peer(1, Majority({1, 2, 3}), last_zxid=zxid(2, 3), epochs=Epochs(2, 2), observers=[4])
+    peer.become(Leading(peer))
+    link = greet(peer, 2, accepted=2)
+    for other, hello in ((3, Hello(2, blank=True)), (4, Hello(2, observer=True))):
+        assert peer.linked(Link(other, other))
+        peer.receive(Link(other, other), hello)
+        peer.receive(Link(other, other), AckEpoch(3, 2, (zxid(2, 4),)))
+    persist(peer)
+    peer.receive(link, AckEpoch(3, 2, (zxid(2, 3),)))
+    assert peer.epochs.current == 3
+    assert (Link(4, 4), Truncate(zxid(2, 3))) in said(peer)
 
 
 def test_a_leader_gives_way_to_a_newer_epoch_though_its_last_zxid_is_smaller() -> None:

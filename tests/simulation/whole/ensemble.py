@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 
+from coord import config as settings
 from coord.config import Config
 from coord.limits import REPORT_BEATS
 from coord.wire.members import LinkMessage, Proposal
@@ -50,7 +51,12 @@ class Ensemble(Cluster):
         self.names: list[tuple[int, str]] = []
         super().__init__(seed, tell)
         random = self.random
-        self.config = Config(max_client_cnxns=0, snap_count=random.choice([10, 40, 150, 100_000]))
+        self.config = Config(
+            members=settings_of(sorted(self.quorum.voters), self.observers),
+            my_id=min(self.quorum.voters),  # they share it: only the peers need to know who they are
+            max_client_cnxns=0,
+            snap_count=random.choice([10, 40, 150, 100_000]),
+        )
         self.client_faults = ClientFaults.draw(random)
         self.pause = random.choice([2.0, 5.0, 15.0])
         """ticks between what one client does and what it does next, on average"""
@@ -343,6 +349,16 @@ class Ensemble(Cluster):
             for one in self.clients
         ]
         return "; ".join([*members, *clients])
+
+
+def settings_of(voters: Sequence[int], observers: Sequence[int]) -> dict[int, settings.Member]:
+    def one(member: int, role: str) -> settings.Member:
+        return settings.Member("127.0.0.1", 1000 + member, 2000 + member, role)
+
+    return {
+        **{member: one(member, "participant") for member in voters},
+        **{member: one(member, "observer") for member in observers},
+    }
 
 
 def _both_ways(one: int, other: int) -> list[tuple[int, int]]:

@@ -174,9 +174,20 @@ class WholeMember(Member):
 
     # -- clocks ---------------------------------------------------------------------------------------
 
+    def defer(self, action: Callable[[], None]) -> bool:
+        """Whatever comes in begins a turn."""
+        if super().defer(action):
+            return True
+        if self.up:
+            self._begin_turn()
+        return False
+
     def _begin_turn(self) -> None:
-        self.replica.turn_ms = int(self._ensemble.now * MS_PER_TICK)
-        self.replica.wall_ms = EPOCH_MS + self.replica.turn_ms
+        replica, now_ms = self.replica, int(self._ensemble.now * MS_PER_TICK)
+        if 0 < replica.turn_ms < now_ms - self._ensemble.config.silence_ms:
+            replica.woke()
+        replica.turn_ms = now_ms
+        replica.wall_ms = EPOCH_MS + now_ms
 
     def _beat(self) -> None:
         self._later(self.clock_rate * BEAT, self._beat)
@@ -234,8 +245,12 @@ class WholeMember(Member):
         if replica.stalled and not self._resuming:
             self._resuming = True
             self._later(0.0, self._resume_stalled)
-        while replica.digests and replica.digests[0][0] <= self.peer.history.durable:
-            self._later(self._random.expovariate(0.2), partial(self._fold, *replica.digests.popleft()))
+        while (
+            replica.segment_ends.digests and replica.segment_ends.digests[0][0] <= self.peer.history.durable
+        ):
+            self._later(
+                self._random.expovariate(0.2), partial(self._fold, *replica.segment_ends.digests.popleft())
+            )
 
     def _advance(self) -> bool:
         replica = self.replica
@@ -246,7 +261,7 @@ class WholeMember(Member):
                 self._see(work)
                 if work.install is not None:
                     self._ensemble.annals.restored(self.id, replica.machine)
-                replica.roll_due()
+                replica.segment_ends.due()
                 self._under_way.append(work)
                 self._begin_write()
         return replica.apply_committed() or (replica.may_propose and not self._under_way)

@@ -146,7 +146,7 @@ class Link:
 
     async def goodbye(self) -> None:
         """Closes the session at the server, which deletes its ephemeral znodes; returns when it has."""
-        if not self._core.connected:
+        if not self._core.connected and not self._core.moving:
             return
         call = self.submit(Call(Op.CLOSE_SESSION, b"", operation="closeSession"))
         self.closed = True

@@ -125,7 +125,7 @@ class Server:
         with trio.move_on_after(RETIRE_SECONDS):
             replica.peer.leave()
             self.settle()
-            while self.config.is_ensemble and replica.peer.leader == replica.peer.my_id:
+            while self.config.votes_with_others and replica.peer.leader == replica.peer.my_id:
                 await self._settled.park()
 
     async def _serve_clients(self, listener: socket.socket) -> None:

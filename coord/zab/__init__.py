@@ -16,6 +16,19 @@ The phases, and who makes what durable before saying what:
    all of the leader's history is committed, and the leader is established.
 4. *Broadcast*: proposals in order; durable, then acknowledged; committed when a quorum has acknowledged.
 
+Who has what on disk before saying what:
+
+==================  ======================================================================
+`Vote`              the history and the epoch that it speaks of
+`Hello`             the epoch that it names, and that the sender is blank, if it is
+`AckEpoch`          the accepted epoch, and the history that it lists
+`AckNewLeader`      all history up to its zxid; then the epoch, as the current one
+`Ack`               everything up to its zxid
+`NewEpoch`          nothing: the leader's own acknowledgement of the epoch waits for its disk
+`Append`            nothing: likewise for the leader's own acknowledgement of the proposal
+`Commit`            everything up to its zxid, at a quorum
+==================  ======================================================================
+
 The rules that make it safe, and where they live:
 
 - **A promise leaves only when it is durable.** A role *promises* an acknowledgement; the `Peer` holds it

@@ -208,6 +208,19 @@ async def test_a_session_is_closed_at_the_next_server_when_one_says_goodbye(
 
 
 @pytest.mark.trio
+async def test_a_client_that_ends_between_a_goodbye_and_the_next_server_closes_its_session(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_scripted() as server:
+        async with client_of(server) as zk:
+            server.goodbye = lose_first(Op.SET_DATA)
+            with trio.move_on_after(0.001):  # the next attempt comes later
+                await zk.set("/a", b"x")
+            assert zk.session.state.value is SessionState.SUSPENDED
+        assert server.ops()[-1] == Op.CLOSE_SESSION
+
+
+@pytest.mark.trio
 async def test_a_linearizable_read_is_a_sync_and_a_read_in_one_go(autojump_clock: MockClock) -> None:
     async with open_scripted() as server, client_of(server) as zk:
         await zk.get("/a", linearizable=True)

@@ -1,9 +1,9 @@
 """Members broken on purpose, in one place after another: does the simulator see it, after how many seeds?
 
 Each mutant is one replacement in a copy of the sources, see ``mutants.txt``. Those of agreement are shown to
-bare peers; what no seed shows is put to the cases of ``tests/zab``, some of which are rarer than chance.
-Those of the server are shown to whole members with clients. `WATERPROOF` are those that change nothing that
-could be seen, with the reason; they are run, too, so that the reason stays true.
+bare peers, those of the server to whole members with clients; what no seed shows is put to `CASES`, some of
+which are rarer than chance. `WATERPROOF` are those that change nothing that could be seen, with the reason;
+they are run, too, so that the reason stays true.
 
 Synopsis::
 
@@ -49,6 +49,15 @@ class Mutant(NamedTuple):
         return "members" if "/" in self.module else "peers"
 
 
+CASES: Final = {
+    "peers": ["tests/zab"],
+    "members": [
+        *("tests/state", "tests/client/test_session.py", "tests/server/test_leaderless.py"),
+        *(f"tests/server/test_{name}.py" for name in ("moved", "replica", "scenarios", "syncs", "tracker")),
+    ],
+}
+"""What is asked of cases that are rarer than chance."""
+
 WATERPROOF: Final[dict[str, str]] = {}
 
 
@@ -82,13 +91,13 @@ def seeds_needed(mutant: Mutant, seeds: int) -> tuple[Mutant, int | None, str]:
         if seen is not None:
             return mutant, int(seen[1]) + 1, seen[2]
         assert run.returncode == 0, run.stderr
-        return mutant, None, seen_by_tests(copy) if mutant.part == "peers" else ""
+        return mutant, None, seen_by_tests(copy, CASES[mutant.part]) if mutant.part == "peers" else ""
 
 
-def seen_by_tests(copy: Path) -> str:
-    """The first case of ``tests/zab`` that fails; nothing if none does."""
+def seen_by_tests(copy: Path, cases: Sequence[str]) -> str:
+    """The first case that fails; nothing if none does."""
     command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--import-mode=importlib"]
-    run = subprocess.run([*command, "tests/zab"], cwd=copy, capture_output=True, text=True, check=False)
+    run = subprocess.run([*command, *cases], cwd=copy, capture_output=True, text=True, check=False)
     failed = re.search(r"^FAILED \S+::(\w+)", run.stdout, re.MULTILINE)
     return f"no seed, but {failed[1]}" if failed else ""
 

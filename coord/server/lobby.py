@@ -109,20 +109,25 @@ class Lobby:
             self._replica.read_only.connect(connection, request, self._clamp(request.timeout_ms))
         elif not self._replica.serving:
             connection.close("this server is not serving yet")
-        elif request.last_zxid_seen > self._replica.machine.zxid and self._config.is_ensemble:
-            # It has come from a member that is ahead by a moment, perhaps.
-            self._ahead[connection] = request
-            self.limit(connection, CATCH_UP_SECONDS)
         elif request.last_zxid_seen > self._replica.machine.zxid:
-            connection.close(
-                f"the client has seen zxid 0x{request.last_zxid_seen:x}, "
-                f"this server only 0x{self._replica.machine.zxid:x}; it must try another server"
-            )
+            self._keep_waiting(connection, request)
         elif request.session_id == 0:
             timeout_ms = self._clamp(request.timeout_ms)
             self._replica.ask(connection, 0, Op.CREATE_SESSION, CreateSessionRequest(timeout_ms).encode())
         else:
             self._resume(connection, request)
+
+    def _keep_waiting(self, connection: Connection, request: ConnectRequest) -> None:
+        """The client has seen more than is applied here. In an ensemble it has come from a member that is ahead
+        by a moment, perhaps."""
+        if self._config.is_ensemble:
+            self._ahead[connection] = request
+            self.limit(connection, CATCH_UP_SECONDS)
+        else:
+            connection.close(
+                f"the client has seen zxid 0x{request.last_zxid_seen:x}, "
+                f"this server only 0x{self._replica.machine.zxid:x}; it must try another server"
+            )
 
     def greet_those_ahead(self) -> None:
         """More was applied here: may be it is what they have seen."""

@@ -118,8 +118,8 @@ class Lobby:
             self._resume(connection, request)
 
     def _keep_waiting(self, connection: Connection, request: ConnectRequest) -> None:
-        """The client has seen more than is applied here. In an ensemble it has come from a member that is ahead
-        by a moment, perhaps."""
+        """The client has seen more than is applied here. In an ensemble it has come from a member that is
+        ahead by a moment, perhaps."""
         if self._config.is_ensemble:
             self._ahead[connection] = request
             self.limit(connection, CATCH_UP_SECONDS)

@@ -149,6 +149,7 @@ class Leading:
         return self._pings
 
     def quorum_answered(self, number: int) -> bool:
+        # One that has not greeted yet may have accepted a newer epoch: it has no vote before it has.
         answered = [one.member for one in self.learners.values() if one.votes and one.ponged >= number]
         return self._peer.quorum.reached([*answered, self._peer.my_id])
 
@@ -355,9 +356,7 @@ class Leading:
             self._peer.say(learner.link, Admit())
 
     def _on_pong(self, learner: Learner, message: Pong) -> None:
-        # One that does not follow this epoch yet may have accepted a newer one: its answer proves nothing.
-        if learner.phase is Phase.ACTIVE:
-            learner.ponged = max(learner.ponged, message.number)
+        learner.ponged = max(learner.ponged, message.number)
 
     def _on_payload(self, learner: Learner, message: Payload) -> None:
         self._peer.payloads.append((learner.link, message.data))

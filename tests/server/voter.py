@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from coord import config as settings_of
 from coord.config import Config
 from coord.server.disk import write
 from coord.server.pending import Request, member_of
@@ -65,7 +66,9 @@ class Voter(Member):
 
     def __init__(self, **settings: Any) -> None:
         peer = Peer(ME, Majority({1, 2, 3}), last_zxid=0, epochs=Epochs(0, 0))
+        members = {one: settings_of.Member("127.0.0.1", 1000 + one, 2000 + one) for one in (1, 2, 3)}
         defaults: dict[str, Any] = {"tick_time_ms": 1000, "extended_types_enabled": True}
+        defaults |= {"members": members, "my_id": ME}
         self.replica = Replica(Config(**(defaults | settings)), peer, Machine(), secret=b"s" * 32)
         self.replica.wall_ms = 1_700_000_000_000
         self.journal = MemoryLog()

@@ -271,6 +271,20 @@ def test_the_leader_hands_over_to_a_follower_that_has_everything() -> None:
     assert isinstance(peer.role, Leading)
 
 
+def test_who_does_not_follow_yet_confirms_nothing() -> None:
+    """It may have accepted a newer epoch, and only not said so yet."""
+    table = serving()
+    table.crash(1)
+    leader, link = table.peer(3), Link(1, 77)
+    assert leader.linked(link)
+    number = table.leading(3).ask_quorum()
+    leader.receive(link, Pong(number))
+    assert not table.leading(3).quorum_answered(number)
+    table.tick(3)
+    table.quiet()
+    assert table.leading(3).quorum_answered(number)
+
+
 def test_who_has_handed_over_follows_its_heir() -> None:
     table = serving()
     table.peer(3).leave()

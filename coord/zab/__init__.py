@@ -20,7 +20,7 @@ Who has what on disk before saying what:
 
 ==================  ======================================================================
 `Vote`              the history and the epoch that it speaks of
-`Hello`             the epoch that it names, and that the sender is blank, if it is
+`Hello`             nothing, but that its sender is blank no more: that it says from its disk
 `AckEpoch`          the accepted epoch, and the history that it lists
 `AckNewLeader`      all history up to its zxid; then the epoch, as the current one
 `Ack`               everything up to its zxid

@@ -321,8 +321,7 @@ class Client(Process):
         self.note("<-    %s: %s", Op(call.op).name, "ok" if error is None else repr(error))
         if isinstance(error, CoordError):
             self._ensemble.counts["writes of unknown outcome"] += bool(call.xid)
-            if call.op == Op.CLOSE_SESSION:
-                self._closing = False
+            self._closing = False
             return
         self._ensemble.counts["writes acknowledged"] += 1
         entry = self._annals.entries.get(call.zxid)
@@ -334,6 +333,7 @@ class Client(Process):
         assert entry is not None
         if entry.op == Op.ERROR:
             demand(error == ErrorCode.SESSION_MOVED, "%d is refused with %s", self.id, error)
+            self._closing = False  # it was asked for where the session is no more
             return
         here = self.id, name(call.zxid)
         demand((entry.op, entry.body) == (call.op, call.body), "%d: another write is at %s", *here)

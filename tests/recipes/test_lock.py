@@ -138,22 +138,22 @@ async def test_pitfall_3_trying_leaves_nothing(zk: Client) -> None:
 
 @pytest.mark.trio
 async def test_two_that_try_at_once(zk: Client) -> None:
-    """Both may see an empty line; at most one gets the lock, and nothing stays."""
-    won = 0
+    """Both may see an empty line; at most one has the lock at a time, and nothing stays."""
+    holders: list[int] = []
 
-    async def attempt() -> None:
-        nonlocal won
+    async def attempt(number: int) -> None:
         try:
             async with Lock(zk, PATH).acquire(wait=False):
-                won += 1
+                assert holders == []
+                holders.append(number)
                 await zk.exists("/")
+                holders.remove(number)
         except trio.WouldBlock:
             pass
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(attempt)
-        nursery.start_soon(attempt)
-    assert won <= 1
+        nursery.start_soon(attempt, 1)
+        nursery.start_soon(attempt, 2)
     await until_empty(zk)
 
 

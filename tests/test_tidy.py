@@ -60,6 +60,9 @@ CORE = (
         "coord.client.paths",
     ),
     *("coord.server.connection", "coord.server.replica", "coord.server.stats", "coord.server.view"),
+    *("coord.server.turn", "coord.server.segment_ends", "coord.server.lobby", "coord.server.moved"),
+    *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
+    *("coord.server.standing", "coord.server.tracker"),
     *("coord.server.four_letter", "coord.cli.texts", "recipes.kafka", "recipes.partitions"),
 )
 """What only computes: no await, and none of these modules."""

@@ -78,7 +78,7 @@ class Config:
     skip_acl: bool = False
     read_only_mode_enabled: bool = False
     db_autocreate: bool = False
-    """a voter with an empty disk votes at once; see `server.recovery`"""
+    """a voter with an empty disk votes at once; see `server.blank`"""
     container_check_interval_ms: int = limits.CONTAINER_CHECK_INTERVAL_MS
     container_max_per_minute: int = limits.CONTAINERS_PER_CHECK_MAX
     members: Mapping[int, Member] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from coord.server import turn
 from coord.server.history_reader import read_history
 from coord.storage import epochs as epoch_file
 from coord.storage import snapshots
@@ -29,12 +30,7 @@ from coord.zab.peer import Work
 T = TypeVar("T")
 
 
-class Disk(Protocol):
-    busy: bool
-
-    def begin(self, work: Work, *, roll: bool) -> bool:
-        """Take the work; True if it is durable on return, else `run` reports it."""
-
+class Disk(turn.Disk, Protocol):
     async def run(self, persisted: Callable[[int], None]) -> None:
         """Write what `begin` was given, for ever; `persisted` gets each ticket when its work is durable."""
 

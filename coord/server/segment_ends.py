@@ -8,7 +8,7 @@ neither files nor znodes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from coord.config import Config
 from coord.wire.ensemble import Batch
@@ -49,6 +49,11 @@ class SegmentEnds:
         while self._wanted and self._wanted[0] <= zxid:
             if self._wanted.popleft() == zxid:
                 self.digests.append((zxid, digest))
+
+    def take(self, durable_zxid: int) -> Iterator[tuple[int, int]]:
+        """The ends whose segments this member's own disk has; a batch may be applied before that."""
+        while self.digests and self.digests[0][0] <= durable_zxid:
+            yield self.digests.popleft()
 
     def due(self) -> bool:
         """Is the segment long enough? Ask right after work was taken: a True is to be obeyed."""

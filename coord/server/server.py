@@ -25,6 +25,7 @@ import trio
 
 from coord.config import Config
 from coord.logs import fields
+from coord.server import turn
 from coord.server.clients import ClientSockets, listen, selector_is_pollable
 from coord.server.clock import run_clock, run_zab_clock
 from coord.server.four_letter import answer
@@ -52,6 +53,7 @@ class Server:
     def __init__(self, config: Config, *, use_selector: bool | None = None) -> None:
         """`use_selector`: None where the platform has a pollable one; False is a task per client."""
         self.config = config
+        self._standstill_ms = config.silence_ms if config.is_ensemble else math.inf
         self._use_selector = selector_is_pollable() if use_selector is None else use_selector
         self.port = 0
         """where clients connect; set once it serves"""
@@ -152,16 +154,7 @@ class Server:
         """All that the inputs since the last call made due: propose, write, apply, send. Never awaits."""
         replica = self.replica
         self.begin_turn()
-        while True:
-            replica.exchange()
-            while self._advance():
-                pass
-            dirty = replica.take_dirty()
-            if not dirty:
-                break
-            for connection in dirty:
-                if connection.carrier is not None:
-                    connection.carrier.flush()
+        turn.play(replica, self._disk)
         if self._network is not None:
             replica.exchange()
             self._network.update()
@@ -173,12 +166,8 @@ class Server:
             log.info("serving clients", extra=fields(port=self.port))
         if replica.stalled:
             self._stalled.set()
-        # A batch may be applied before this member's own disk has it; then there is no segment to fold yet.
-        while (
-            replica.segment_ends.digests
-            and replica.segment_ends.digests[0][0] <= replica.peer.history.durable
-        ):
-            self._snapshots.send_nowait(replica.segment_ends.digests.popleft())
+        for end in replica.segment_ends.take(replica.peer.history.durable):
+            self._snapshots.send_nowait(end)
 
     def _fetch(self, peer: Peer) -> None:
         """Followers that were away for long get history from the disk, while everything else goes on."""
@@ -195,20 +184,8 @@ class Server:
         """Tells the replica what time it is; nothing in the core ever asks."""
         now_ms = int(clock_gettime(_CLOCK) * 1000)
         replica = self.replica
-        if self.config.is_ensemble and 0 < replica.turn_ms < now_ms - self.config.silence_ms:
+        if 0 < replica.turn_ms < now_ms - self._standstill_ms:
             log.warning("this process stood still", extra=fields(ms=now_ms - replica.turn_ms))
             replica.woke()
         replica.turn_ms = now_ms
         replica.wall_ms = int(time() * 1000)
-
-    def _advance(self) -> bool:
-        """One step of the way from submitted to applied; True if another may be due."""
-        replica, disk = self.replica, self._disk
-        if not disk.busy:
-            replica.propose()
-            work = replica.take_work()
-            if work is not None and disk.begin(work, roll=replica.segment_ends.due()):
-                replica.peer.persisted(work.ticket)
-                replica.apply_committed()
-                return True
-        return replica.apply_committed() or (replica.may_propose and not disk.busy)

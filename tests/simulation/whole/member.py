@@ -1,9 +1,10 @@
 """A whole member: `Replica` on `Peer`, its clients' connections, its disk and its clocks. `server.Server`, in
 virtual time.
 
-Owns what the server's shell owes the replica, in the same order: `_settle` and `_advance` are those of
-`coord.server.server`, `_recover` is `coord.server.recovery`, `_fold` is `coord.server.snapshotting`. Clients
-come through a `Port`, a station of its own, so that their links are never taken for those of members.
+Owns what the server's shell owes the replica, in the same order: `_settle` is that of `coord.server.server`,
+around the very same `turn.play`; `_recover` is `coord.server.recovery`, `_fold` is
+`coord.server.snapshotting`. Clients come through a `Port`, a station of its own, so that their links are
+never taken for those of members.
 
 Tells the `Annals` of every batch when it is applied, before anybody can hear of it.
 """
@@ -15,14 +16,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coord.limits import BEATS_PER_TICK, HEARTBEATS_PER_TICK, ZAB_TICKS_PER_HEARTBEAT
+from coord.server import turn
 from coord.server.carrier import Phase
 from coord.server.connection import Connection
 from coord.server.replica import Replica
 from coord.wire.ensemble import Batch
+from coord.wire.members import Proposal
 from coord.zab.following import Following
 from coord.zab.leading import Leading
 from coord.zab.links import Link
-from coord.zab.peer import Role
+from coord.zab.peer import Role, Work
 from tests.simulation.chronicle import demand
 from tests.simulation.member import Member
 from tests.simulation.network import End
@@ -39,9 +42,18 @@ FULL_AGAIN = 20.0
 
 
 class WatchedReplica(Replica):
-    """Says what it has applied: only here is each batch seen at the moment when it has just been applied."""
+    """Says what it proposes, and what it has applied: only here is each batch seen at that very moment."""
 
     told: Callable[[Batch], None]
+    asks: Callable[[Proposal], None]
+
+    def propose(self) -> None:
+        history = self.peer.history
+        before = history.logged
+        super().propose()
+        if history.logged > before:
+            (proposal,) = history.since(before)
+            self.asks(proposal)
 
     def _apply(self, batch: Batch) -> None:
         super()._apply(batch)
@@ -153,6 +165,7 @@ class WholeMember(Member):
             boot=random.getrandbits(23),
         )
         self.replica.told = self._applied
+        self.replica.asks = self._proposed
         self._begin_turn()
 
     def crash(self, *, host_too: bool) -> None:
@@ -162,6 +175,10 @@ class WholeMember(Member):
                 self._ensemble.network.vanish(end)
             else:
                 self._ensemble.network.close(end)
+
+    def _proposed(self, proposal: Proposal) -> None:
+        self._ensemble.note(self.id, "proposes %s", name(proposal.last_zxid))
+        self._ensemble.chronicle.proposed(self, proposal)
 
     def _applied(self, batch: Batch) -> None:
         self._ensemble.annals.applied(self.id, batch, self.replica.machine)
@@ -229,51 +246,15 @@ class WholeMember(Member):
     def _settle(self) -> None:
         replica = self.replica
         self._begin_turn()
-        while True:
-            replica.exchange()
-            while self._advance():
-                pass
-            dirty = replica.take_dirty()
-            if not dirty:
-                break
-            for connection in dirty:
-                if connection.carrier is not None:
-                    connection.carrier.flush()
+        turn.play(replica, self)
         replica.exchange()
         self._update_links()
         self._conclude()
         if replica.stalled and not self._resuming:
             self._resuming = True
             self._later(0.0, self._resume_stalled)
-        while (
-            replica.segment_ends.digests and replica.segment_ends.digests[0][0] <= self.peer.history.durable
-        ):
-            self._later(
-                self._random.expovariate(0.2), partial(self._fold, *replica.segment_ends.digests.popleft())
-            )
-
-    def _advance(self) -> bool:
-        replica = self.replica
-        if not self._under_way:
-            self._propose()
-            work = replica.take_work()
-            if work is not None:
-                self._see(work)
-                if work.install is not None:
-                    self._ensemble.annals.restored(self.id, replica.machine)
-                replica.segment_ends.due()
-                self._under_way.append(work)
-                self._begin_write()
-        return replica.apply_committed() or (replica.may_propose and not self._under_way)
-
-    def _propose(self) -> None:
-        history = self.peer.history
-        before = history.logged
-        self.replica.propose()
-        if history.logged > before:
-            (proposal,) = history.since(before)
-            self._ensemble.note(self.id, "proposes %s", name(proposal.last_zxid))
-            self._ensemble.chronicle.proposed(self, proposal)
+        for zxid, digest in replica.segment_ends.take(self.peer.history.durable):
+            self._later(self._random.expovariate(0.2), partial(self._fold, zxid, digest))
 
     def _resume_stalled(self) -> None:
         self._resuming = False
@@ -288,7 +269,20 @@ class WholeMember(Member):
                 del self._ends[link]
                 self._ensemble.network.close(end)
 
-    # -- the disk -------------------------------------------------------------------------------------
+    # -- the disk (see `coord.server.turn.Disk`) ------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._under_way)
+
+    def begin(self, work: Work, *, roll: bool) -> bool:
+        """(Where segments end is the real disk's business: here they are no files.)"""
+        self._see(work)
+        if work.install is not None:
+            self._ensemble.annals.restored(self.id, self.replica.machine)
+        self._under_way.append(work)
+        self._begin_write()
+        return False
 
     def _written(self) -> None:
         if self.disk_is_full:

@@ -33,6 +33,7 @@ from typing import Self
 
 import trio
 
+from coord.server.ensemble import QUIET_PORTS
 from tests.ensemble.switchboard import Switchboard
 from tests.servers import Flavour, ServerProcess
 
@@ -48,7 +49,7 @@ _random = random.Random(os.getpid() * 1_000_003 + time.time_ns())
 def quiet_port() -> int:
     """A free port that the system gives to nobody by itself, and this function to nobody twice."""
     while True:
-        port = _random.randrange(10_000, 32_000)
+        port = _random.choice(QUIET_PORTS)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

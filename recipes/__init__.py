@@ -6,6 +6,10 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
 ==================  =================================================  ====================================
 `Lock`              one holder at a time, in order of arrival          ``async with Lock(zk, "/jobs/x"):``
 `Election`          one leader; observers see who                      ``await Election(zk, "/lead").run(fn)``
+`Queue`             an item is held while it is worked on, and      ``async with queue.take() as item:``
+                    consumed, or given back, after it
+`Counter`           a number that many change                          ``await Counter(zk, "/hits").add(1)``
+`Lease`             by the wall clock, beyond sessions and processes   ``await Lease(zk, "/l", 3600).take()``
 `BrokerRegistry`    brokers register, watch each other,                ``async with registry.register(info):``
                     and elect a controller
 `Topics`            partitions and who leads them, kept by the         ``await topics.settle(term, live=ids)``
@@ -40,28 +44,38 @@ leaders.
 
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration
 from recipes.controller import Term
+from recipes.counter import INT32, INT64, TEXT, Counter
 from recipes.election import Election
+from recipes.entries import BadEntry
 from recipes.errors import (
     BrokerIdTaken,
     ControllerMoved,
     EndpointTaken,
     GrantLost,
+    ItemLost,
     LayoutConflict,
     LeadershipLost,
     LockLost,
+    OutcomeUnknown,
 )
 from recipes.grant import Grant
 from recipes.kafka import BrokerInfo, Listener, PartitionState
+from recipes.lease import Held, Lease, MultiLease
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
 from recipes.partitions import assign
+from recipes.queue import Item, Queue
 from recipes.standing import Contender
 from recipes.topics import TopicPartition, Topics
 
 __all__ = [
     "CURATOR",
     "CURATOR_LATCH",
+    "INT32",
+    "INT64",
     "KAZOO",
+    "TEXT",
+    "BadEntry",
     "Broker",
     "BrokerIdTaken",
     "BrokerInfo",
@@ -69,18 +83,26 @@ __all__ = [
     "BrokerView",
     "Contender",
     "ControllerMoved",
+    "Counter",
     "Election",
     "EndpointTaken",
     "Grant",
     "GrantLost",
+    "Held",
+    "Item",
+    "ItemLost",
     "Kind",
     "Layout",
     "LayoutConflict",
     "LeadershipLost",
+    "Lease",
     "Listener",
     "Lock",
     "LockLost",
+    "MultiLease",
+    "OutcomeUnknown",
     "PartitionState",
+    "Queue",
     "Registration",
     "Term",
     "TopicPartition",

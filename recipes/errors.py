@@ -5,7 +5,7 @@ All of them stand below `coord.errors.CoordError`, so that one `except` can catc
 
 from __future__ import annotations
 
-from coord.errors import CoordError
+from coord.errors import ConnectionLost, CoordError
 
 
 class GrantLost(CoordError):
@@ -33,6 +33,21 @@ class ControllerMoved(GrantLost):
     """This controller's term is over: another one was elected, or may have been."""
 
     explanation = "the controller has moved"
+
+
+class ItemLost(GrantLost):
+    """The item taken from a queue can no longer be guaranteed: somebody else may have it now."""
+
+    explanation = "the item was lost"
+
+
+class OutcomeUnknown(ConnectionLost):
+    """A reply was lost, and nothing that can be read tells whether the change was made.
+
+    Making it again may make it twice; recipes do so by themselves where asked for with `at_least_once`.
+    """
+
+    explanation = "the reply was lost; whether it was done is unknown, and cannot be found out"
 
 
 class LayoutConflict(CoordError):

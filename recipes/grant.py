@@ -15,7 +15,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -37,6 +37,8 @@ class Standing:
     path: str
     czxid: int
     session_id: int
+    mark: bytes | None = None
+    """what only we write into its data, if others may use its name after us"""
 
     @property
     def name(self) -> str:
@@ -105,8 +107,12 @@ async def holding(
     what: str,
     policy: Loss,
     raise_loss: bool = True,
+    release: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Grant]:
-    """The block in which a grant is held; `raise_loss` False only cancels the body and sets `Grant.lost`."""
+    """The block in which a grant is held; `raise_loss` False only cancels the body and sets `Grant.lost`.
+
+    `release` is called at its end, instead of `let_go`, and has to keep the same rules.
+    """
     grant: Grant | None = None
     try:
         with client.session.guard(policy) as guard:
@@ -117,7 +123,7 @@ async def holding(
             failure.add_note(str(grant.loss()))
         raise
     finally:
-        await let_go(client, standing)
+        await (let_go(client, standing) if release is None else release())
     if grant.lost and raise_loss:
         raise grant.loss()
 
@@ -132,13 +138,15 @@ async def let_go(client: Client, standing: Standing, seconds: float = RELEASE_SE
     if client.session.state.value is SessionState.CONNECTED:
         with trio.move_on_after(seconds, shield=True):
             try:
-                await client.delete(standing.path)
+                mine = standing.mark is None or standing.mark in (await client.get(standing.path))[0]
+                if mine and client.session.id == standing.session_id:
+                    await client.delete(standing.path)
                 return
             except NoNode:
                 return
             except CoordError:
                 pass
-    client.janitor.delete(standing.path)
+    client.janitor.delete(standing.path, mark=standing.mark)
 
 
 async def let_go_of_name(client: Client, path: str, held: Standing | None) -> None:

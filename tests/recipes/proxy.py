@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from coord.wire.records import Xid
+
 
 @dataclass(eq=False)
 class _Connection:
@@ -38,6 +40,7 @@ class Proxy:
         self._nursery = nursery
         self._connections: set[_Connection] = set()
         self._doomed_op: int | None = None
+        self._doomed_request: int | None = None
         self._hold = False
         self._open = trio.Event()
         self._open.set()
@@ -46,11 +49,18 @@ class Proxy:
         """set once a reply was swallowed, until the next order to do so"""
         self.requests: list[int] = []
         """the opcode of every request that passed"""
+        self.events = 0
+        """how many watch events have passed"""
 
     def swallow_reply(self, op: int, *, then_closed: bool = False) -> None:
         """Lose the reply to the next request `op`, with its connection; `then_closed`: and admit no other."""
         self._doomed_op = op
         self._hold = then_closed
+        self.lost = trio.Event()
+
+    def lose_request(self, op: int) -> None:
+        """Lose the next request `op` itself, with its connection: to its sender it looks the same."""
+        self._doomed_request = op
         self.lost = trio.Event()
 
     def close(self) -> None:
@@ -63,7 +73,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Forget every order to lose something, and let connections through."""
-        self._doomed_op, self._hold = None, False
+        self._doomed_op, self._doomed_request, self._hold = None, None, False
         self.reopen()
 
     def cut(self) -> None:
@@ -111,6 +121,11 @@ class Proxy:
 
     def _sent(self, connection: _Connection, frame: bytes) -> bool:
         xid, op = struct.unpack_from(">ii", frame)
+        if op == self._doomed_request:
+            self._doomed_request = None
+            self.lost.set()
+            connection.scope.cancel()
+            return False
         self.requests.append(op)
         if op == self._doomed_op:
             self._doomed_op, connection.doomed_xid = None, xid
@@ -118,6 +133,7 @@ class Proxy:
 
     def _answered(self, connection: _Connection, frame: bytes) -> bool:
         (xid,) = struct.unpack_from(">i", frame)
+        self.events += xid == Xid.NOTIFICATION
         if xid != connection.doomed_xid:
             return True
         if self._hold:

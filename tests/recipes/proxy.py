@@ -63,9 +63,13 @@ class Proxy:
         self._doomed_request = op
         self.lost = trio.Event()
 
+    def hold(self) -> None:
+        """Let no new connection through until `reopen`; those that are there stay."""
+        self._open = trio.Event()
+
     def close(self) -> None:
         """Cut every connection, and let no new one through until `reopen`."""
-        self._open = trio.Event()
+        self.hold()
         self.cut()
 
     def reopen(self) -> None:
@@ -137,7 +141,7 @@ class Proxy:
         if xid != connection.doomed_xid:
             return True
         if self._hold:
-            self._open = trio.Event()
+            self.hold()
         self.lost.set()
         connection.scope.cancel()
         return False

@@ -130,11 +130,14 @@ class Counter(Generic[N]):
 
         Raises ValueError if there is something else in the znode.
         """
-        try:
-            data, _ = await self._zk.get(self.path, linearizable=linearizable)
-        except NoNode:
-            data = b""
-        return self._decode(data)
+        while True:
+            try:
+                data, _ = await self._zk.get(self.path, linearizable=linearizable)
+            except NoNode:
+                data = b""
+            except SessionExpired:
+                continue  # the next session can tell, too
+            return self._decode(data)
 
     def watch(self) -> States[N]:
         """The number, now and whenever it differs::

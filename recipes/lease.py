@@ -113,9 +113,13 @@ class Lease:
 
     async def current(self) -> Held | None:
         """Who has it, as the server at hand knows it; None if nobody, or in a version of kazoo's to come."""
-        found = await self._read(linearizable=False)
-        held = None if found is None else found[0]
-        return held if held is not None and self._clock() < held.end else None
+        while True:
+            try:
+                found = await self._read(linearizable=False)
+            except SessionExpired:
+                continue  # the next session can tell, too
+            held = None if found is None else found[0]
+            return held if held is not None and self._clock() < held.end else None
 
     async def take(self) -> datetime | None:
         """Take the lease, or extend it if it is ours; returns its end (UTC). None if somebody else has it.

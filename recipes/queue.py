@@ -210,8 +210,12 @@ class Queue:
 
     async def size(self) -> int:
         """How many items there are, those that are taken included."""
-        stat = await self._zk.exists(self._entries.entries)
-        return 0 if stat is None else stat.num_children
+        while True:
+            try:
+                stat = await self._zk.exists(self._entries.entries)
+            except SessionExpired:
+                continue  # the next session can tell, too
+            return 0 if stat is None else stat.num_children
 
     # -- taking -------------------------------------------------------------------------------------
 

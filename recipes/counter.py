@@ -192,7 +192,6 @@ class Counter(Generic[N]):
         """As `update`; where `change` returns None, nothing is done and the number returned."""
         overtaken = False
         while True:
-            session_id = self._zk.session.id
             try:
                 # Who was overtaken has read what the leader knew to be old.
                 data, stat = await self._zk.get(self.path, linearizable=overtaken)
@@ -200,8 +199,9 @@ class Counter(Generic[N]):
                 new = change(old)
                 if new is None:
                     return old
-                await self._write(self._encode(new), stat)
-                return self._decode(self._encode(new))
+                encoded, session_id = self._encode(new), self._zk.session.id
+                await self._write(encoded, stat)
+                return self._decode(encoded)
             except NoNode:
                 await self._make()
             except BadVersion:

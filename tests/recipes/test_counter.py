@@ -180,6 +180,19 @@ async def test_pitfall_44_a_lost_request_is_made_again(hosts: str, zk: Client) -
 
 
 @pytest.mark.trio
+async def test_pitfall_44_another_session_cannot_tell(hosts: str, zk: Client) -> None:
+    """The number is as it was, but the look is not ordered with what was asked in the session before."""
+    await Counter(zk, PATH).add(1)
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
+        proxy.hold()
+        proxy.lose_request(Op.SET_DATA)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_session, hosts, client, proxy)
+            with pytest.raises(OutcomeUnknown):
+                await Counter(client, PATH).add(10)
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("session_too", [False, True])
 async def test_a_lost_reply_to_the_create_does_not_matter(hosts: str, zk: Client, session_too: bool) -> None:
     await zk.create("/stats")

@@ -7,6 +7,8 @@ Pitfall 43, name and id lost on requeue: cannot occur, since an item that is giv
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -528,6 +530,62 @@ async def test_a_take_whose_reply_was_lost(hosts: str, zk: Client, layout: Layou
                 await done.wait()
     assert await a_queue(zk, layout).size() == 0
     assert await zk.children(LOCKS if layout == CURATOR else TAKEN) == []
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("forged", [False, True])
+async def test_a_take_that_was_lost_and_overtaken_is_not_ours(hosts: str, zk: Client, forged: bool) -> None:
+    """What is found there is another consumer's, or (`forged`) bears our mark, but is not this session's."""
+    await Queue(zk, PATH).put(b"one")
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
+        if forged:
+            await zk.ensure_path(TAKEN)
+            proxy.swallow_reply(Op.MULTI, then_closed=True)
+        else:
+            proxy.hold()
+            proxy.lose_request(Op.MULTI)
+        tokens = []
+
+        async def consume() -> None:
+            async with Queue(client, PATH).take() as item:
+                tokens.append(item.token)
+                await item.verify()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(consume)
+            await proxy.lost.wait()
+            (name,) = await zk.children(ENTRIES)
+            path, mark = f"{TAKEN}/{name}", b"another"
+            if forged:
+                mark, _ = await zk.get(path)
+                await zk.delete(path)
+            await zk.create(path, mark, ephemeral=True, make_parents=True)
+            proxy.reopen()
+            while proxy.requests.count(Op.SYNC) < 1:
+                await zk.sync()
+            await client.sync()
+            assert tokens == []
+            await zk.delete(path)
+    assert len(tokens) == 1
+
+
+@pytest.mark.trio
+async def test_who_is_shielded_from_the_loss_cannot_consume_it(hosts: str, zk: Client) -> None:
+    await Queue(zk, PATH).put(b"one")
+    async with coord.connect(hosts, timeout=30) as client:
+        with pytest.raises(ItemLost, match="its session is over"):
+            async with Queue(client, PATH).take() as item:
+                with trio.CancelScope(shield=True):
+                    await end_session(hosts, client)
+                    async with Queue(zk, PATH).take(timeout=10) as other:
+                        while client.session.generation == 1:
+                            with suppress(coord.SessionExpired):
+                                await client.sync()
+                        with pytest.raises(ItemLost):
+                            await item.consume().commit()
+                        await other.verify()
+                await item.consume().commit()
+    assert other.consumed
 
 
 @pytest.mark.trio

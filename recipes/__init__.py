@@ -38,8 +38,8 @@ Synopsis::
             async with grant.transaction() as transaction:
                 transaction.set("/jobs/last", report)
 
-The pure parts (`line`, `kafka`, `partitions`) know no server: order among names, Kafka's JSON, the choice of
-leaders.
+The pure parts (`line`, `entries`, `kafka`, `partitions`) know no server: order among names, Kafka's JSON, the
+choice of leaders.
 """
 
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration

@@ -86,8 +86,6 @@ class Consumption:
         Raises `ItemLost` if the item is not ours any more, else the error of the write at fault, with the
         item still held. `OutcomeUnknown` only if the reply was lost and somebody deleted our mark meanwhile.
         """
-        if self.done:
-            raise RuntimeError("the item was consumed already")
         try:
             while not self.done:
                 await self._attempt()

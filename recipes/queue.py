@@ -14,7 +14,8 @@ Rules that hold here:
   seen earlier. Who was beaten to the first one chooses at random among more and more of the same rank.
 - A mark's name is the entry's, and will be others' too: ours bears a mark of its own, and is believed, and
   deleted, only as long as it does.
-- Nobody is told to wait: a put or a give-back changes a list that waiting consumers watch.
+- Waiting consumers watch both lists, and look again whenever one changes, the queue vanishes or a session
+  expires. Each look lists all names, as everybody's does: keep a queue to some thousand items.
 
 Synopsis::
 
@@ -74,9 +75,11 @@ class Item:
         self.raw: Final = claim.raw
         """the entry's bytes; where its layout wraps the data, with the wrapping"""
         self.token: Final = grant.token
+        self._zk = zk
         self._entries = entries
         self._grant = grant
-        self._consumption = Consumption(zk, below(entries.entries, claim.name), claim.held, grant.loss)
+        self._held = claim.held
+        self._consumptions: list[Consumption] = []
 
     def __repr__(self) -> str:
         return f"<Item {self.name} token={self.token:#x}{' lost' if self.lost else ''}>"
@@ -98,7 +101,7 @@ class Item:
     @property
     def consumed(self) -> bool:
         """Whether the item is out of the queue for good."""
-        return self._consumption.done
+        return any(one.done for one in self._consumptions)
 
     @property
     def lost(self) -> bool:
@@ -124,12 +127,20 @@ class Item:
 
             async with item.consume() as writes:
                 writes.set("/totals", new_total, version=old.version)
+
+        If a write fails, the item is still held, and the block's end consumes it without the writes, unless
+        the error leaves the block. Raises RuntimeError if it was consumed already.
         """
-        return self._consumption
+        if self.consumed:
+            raise RuntimeError(f"{self.name} was consumed already")
+        entry = below(self._entries.entries, self.name)
+        consumption = Consumption(self._zk, entry, self._held, self._grant.loss)
+        self._consumptions.append(consumption)
+        return consumption
 
     @property
     def _marked(self) -> bool:
-        return self._consumption.leaves_mark
+        return all(one.leaves_mark for one in self._consumptions)
 
 
 class Queue:
@@ -166,8 +177,9 @@ class Queue:
         """Put one item; returns its name. A lower `priority` is taken first: 0 to 999, 100 if None; in
         Curator's layout any 32-bit number, and none if None.
 
-        A reply that was lost raises `OutcomeUnknown`: the item may be in the queue, once. With
-        `at_least_once` it is put again instead. Raises ValueError for a priority out of bounds.
+        A reply that was lost raises `OutcomeUnknown`: the item may be in the queue, once (as after a
+        cancellation). With `at_least_once` it is put again instead. Raises ValueError for a priority out of
+        bounds.
         """
         (name,) = await self.put_all([data], priority, at_least_once=at_least_once)
         return name

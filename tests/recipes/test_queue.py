@@ -337,8 +337,9 @@ async def test_writes_join_the_consumption(zk: Client, layout: Layout) -> None:
         stat, created, checked = writes.results
         assert isinstance(stat, coord.Stat)
         assert (stat.version, str(created)[:5], checked) == (1, "/log-", None)
+        assert await writes.commit() == writes.results  # done, and not done again
         with pytest.raises(RuntimeError, match="consumed already"):
-            await item.consume().commit()
+            item.consume()
     assert (await zk.get("/total"))[0] == b"17"
     with pytest.raises(coord.BadVersion) as caught:
         async with queue.take() as item:
@@ -347,7 +348,13 @@ async def test_writes_join_the_consumption(zk: Client, layout: Layout) -> None:
                 writes.delete("/total")
     assert caught.value.path == "/total"
     assert not item.consumed
-    assert await take_all(queue) == [b"4"]
+    async with queue.take() as item:
+        with pytest.raises(coord.NoNode):
+            async with item.consume() as writes:
+                writes.set("/missing", b"")
+        await item.verify()
+    assert item.consumed  # the failure did not leave the block
+    assert await queue.size() == 0
     assert await zk.children(LOCKS if layout == CURATOR else TAKEN) == []
 
 

@@ -239,6 +239,8 @@ class Counter(Generic[N]):
         """Create the znode with the default in it: done twice, it is done once."""
         try:
             await self._zk.create(self.path, self._encode(self.default), make_parents=True)
+        except RequestTooLarge:
+            raise
         except (NodeExists, ConnectionLost, SessionExpired):
             pass  # the read that follows tells
 

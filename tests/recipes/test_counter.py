@@ -86,6 +86,8 @@ async def test_what_cannot_be_is_refused(zk: Client) -> None:
             await Counter(zk, PATH, codec=codec).add(1)
     with pytest.raises(coord.RequestTooLarge):
         await Counter(zk, "/big", codec=_Verbose()).add(2, at_least_once=True)
+    with pytest.raises(coord.RequestTooLarge):
+        await Counter(zk, "/bigger", 2, codec=_Verbose()).add(2, at_least_once=True)
 
 
 class _Verbose:

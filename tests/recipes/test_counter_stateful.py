@@ -10,7 +10,7 @@ BASE = 64
 """Every addition has a digit of its own, so the number tells how often each of them was made."""
 
 
-@stateful("add", "add", "add", "insist", *FAULTS, examples=40)
+@stateful("add", "add", "add", "insist", *FAULTS, examples=30)
 async def test_the_sum_of_what_was_added(world: World, steps: list[Step]) -> None:
     least: list[int] = []
     most: list[int | None] = []

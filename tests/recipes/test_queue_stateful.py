@@ -141,7 +141,7 @@ async def stop_waiting(world: World) -> None:
 ACTIONS = ("put", "put", "take", "take", "finish", "write", "fail", *FAULTS)
 
 
-@stateful(*ACTIONS, examples=40)
+@stateful(*ACTIONS, examples=35)
 async def test_kazoos_layout(world: World, steps: list[Step]) -> None:
     await play(world, steps, KAZOO)
 

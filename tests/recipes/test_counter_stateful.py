@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from coord.wire.records import Op
 from recipes import Counter, OutcomeUnknown
-from tests.recipes.faults import FAULTS, Member, Step, World, stateful
+from tests.recipes.faults import EXPIRE, FAULTS, LOSABLE, Member, Step, World, stateful
 
 PATH = "/counter"
 BASE = 64
 """Every addition has a digit of its own, so the number tells how often each of them was made."""
 
 
-@stateful("add", "add", "add", "insist", *FAULTS, examples=30)
+@stateful("add", "add", "add", "insist", EXPIRE, *FAULTS, examples=25)
 async def test_the_sum_of_what_was_added(world: World, steps: list[Step]) -> None:
     least: list[int] = []
     most: list[int | None] = []
@@ -32,7 +33,10 @@ async def test_the_sum_of_what_was_added(world: World, steps: list[Step]) -> Non
 
     for step in steps:
         member = world.members[step.member]
-        if step.action in FAULTS:
+        if step.action.startswith("lose_reply"):
+            op = Op.SET_DATA if step.number < 6 else Op.CREATE
+            await world.inflict(step._replace(number=LOSABLE.index(op)))
+        elif step.action in (EXPIRE, *FAULTS):
             await world.inflict(step)
         else:
             insist = step.action == "insist"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import trio
 
 from recipes import Lease
-from tests.recipes.faults import FAULTS, Member, Step, World, stateful
+from tests.recipes.faults import EXPIRE, FAULTS, Member, Step, World, stateful
 
 PATH = "/lease"
 SECONDS = 7
@@ -18,7 +18,7 @@ def clock() -> datetime:
     return START + timedelta(seconds=trio.current_time())
 
 
-@stateful("take", "take", "release", *FAULTS, examples=40)
+@stateful("take", "take", "release", EXPIRE, *FAULTS, examples=30)
 async def test_one_holder_at_a_time(world: World, steps: list[Step]) -> None:
     known: dict[int, datetime] = {}
     """until when a member knows to have it"""
@@ -44,7 +44,7 @@ async def test_one_holder_at_a_time(world: World, steps: list[Step]) -> None:
 
     for step in steps:
         member = world.members[step.member]
-        if step.action in FAULTS:
+        if step.action in (EXPIRE, *FAULTS):
             await world.inflict(step)
         elif member not in busy:
             busy.add(member)

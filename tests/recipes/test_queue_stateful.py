@@ -62,12 +62,13 @@ class History:
     async def consume(self, member: Member) -> None:
         with trio.CancelScope() as scope:
             self.scopes.append(scope)
-            try:
-                async with self.queue(member.zk).take() as item:
-                    await self.work(Hold(item, member))
-                self.consumed.add(item.name)
-            except (ItemLost, OutcomeUnknown, Failed):
-                pass
+            while True:
+                try:
+                    async with self.queue(member.zk).take() as item:
+                        await self.work(Hold(item, member))
+                    self.consumed.add(item.name)
+                except (ItemLost, OutcomeUnknown, Failed):
+                    pass
 
     async def work(self, hold: Hold) -> None:
         name = hold.item.name
@@ -125,7 +126,7 @@ class History:
 async def play(world: World, steps: list[Step], history: History) -> None:
     await world.zk.create("/done")
     for member in world.members:
-        for action in ("put", "put", "take"):
+        for action in ("put", "take", "take"):
             history.act(Step(action, member.index, 0), member)
     await world.settle()
     for step in steps:
@@ -151,14 +152,14 @@ async def play(world: World, steps: list[Step], history: History) -> None:
     await history.check_the_end(world)
 
 
-ACTIONS = ("put", "take", "take", "finish", "finish", "write", "write", "fail", "stall", *FAULTS)
+ACTIONS = ("put", "put", "take", "finish", "finish", "write", "write", "fail", "stall", *FAULTS)
 
 
-@stateful(*ACTIONS, examples=25)
+@stateful(*ACTIONS, examples=20)
 async def test_kazoos_layout(world: World, steps: list[Step]) -> None:
     await play(world, steps, History(KAZOO, overlapping=False))
 
 
-@stateful(*ACTIONS, EXPIRE, examples=20)
+@stateful(*ACTIONS, EXPIRE, examples=12)
 async def test_curators_layout_and_sessions_closed_by_others(world: World, steps: list[Step]) -> None:
     await play(world, steps, History(CURATOR, overlapping=True))

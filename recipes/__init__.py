@@ -5,6 +5,8 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
 
 ==================  =================================================  ====================================
 `Lock`              one holder at a time, in order of arrival          ``async with Lock(zk, "/jobs/x"):``
+`ReadWriteLock`     many readers or one writer, in order of arrival    ``async with rw.read:``
+`Semaphore`         at most so many at a time                          ``async with Semaphore(zk, "/x", 5):``
 `Election`          one leader; observers see who                      ``await Election(zk, "/lead").run(fn)``
 `BrokerRegistry`    brokers register, watch each other,                ``async with registry.register(info):``
                     and elect a controller
@@ -49,12 +51,16 @@ from recipes.errors import (
     LayoutConflict,
     LeadershipLost,
     LockLost,
+    PermitLost,
+    SemaphoreMismatch,
 )
 from recipes.grant import Grant
 from recipes.kafka import BrokerInfo, Listener, PartitionState
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
 from recipes.partitions import assign
+from recipes.read_write_lock import ReadWriteLock
+from recipes.semaphore import Semaphore
 from recipes.standing import Contender
 from recipes.topics import TopicPartition, Topics
 
@@ -81,7 +87,11 @@ __all__ = [
     "Lock",
     "LockLost",
     "PartitionState",
+    "PermitLost",
+    "ReadWriteLock",
     "Registration",
+    "Semaphore",
+    "SemaphoreMismatch",
     "Term",
     "TopicPartition",
     "Topics",

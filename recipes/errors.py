@@ -35,8 +35,23 @@ class ControllerMoved(GrantLost):
     explanation = "the controller has moved"
 
 
+class PermitLost(GrantLost):
+    """The permit can no longer be guaranteed: somebody else may have been given it."""
+
+    explanation = "the permit was lost"
+
+
+class SemaphoreMismatch(CoordError):
+    """The semaphore's stored limit is not the one that we were told."""
+
+    explanation = "the semaphore has another limit"
+
+
 class LayoutConflict(CoordError):
-    """A strict lock found contenders whose names its own layout cannot share a line with."""
+    """Contenders were found with whom exclusion cannot work: one side misreads the other's names.
+
+    Nothing was granted, and no znode of ours is left behind.
+    """
 
     explanation = "contenders of another layout stand in the same line"
 

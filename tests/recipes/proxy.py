@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+WATCH_XID = -1
+
 
 @dataclass(eq=False)
 class _Connection:
@@ -39,6 +41,8 @@ class Proxy:
         self._connections: set[_Connection] = set()
         self._doomed_op: int | None = None
         self._hold = False
+        self._held_op: int | None = None
+        self._held = self._pass = trio.Event()
         self._open = trio.Event()
         self._open.set()
         self.hosts = ""
@@ -46,12 +50,22 @@ class Proxy:
         """set once a reply was swallowed, until the next order to do so"""
         self.requests: list[int] = []
         """the opcode of every request that passed"""
+        self.events = 0
+        """how many watch events passed"""
 
     def swallow_reply(self, op: int, *, then_closed: bool = False) -> None:
         """Lose the reply to the next request `op`, with its connection; `then_closed`: and admit no other."""
         self._doomed_op = op
         self._hold = then_closed
         self.lost = trio.Event()
+
+    def hold(self, op: int) -> trio.Event:
+        """Hold the next request `op` back until `let_pass`; the event says that it is there."""
+        self._held_op, self._held, self._pass = op, trio.Event(), trio.Event()
+        return self._held
+
+    def let_pass(self) -> None:
+        self._pass.set()
 
     def close(self) -> None:
         """Cut every connection, and let no new one through until `reopen`."""
@@ -105,9 +119,17 @@ class Proxy:
                 frame, buffer = buffer[: 4 + size], buffer[4 + size :]
                 if not hello and not look(connection, frame[4:]):
                     return
+                if not hello and look == self._sent:
+                    await self._keep_back(frame)
                 hello = False
                 await sink.send_all(frame)
         connection.scope.cancel()
+
+    async def _keep_back(self, frame: bytes) -> None:
+        if struct.unpack_from(">i", frame, 8)[0] == self._held_op:
+            self._held_op = None
+            self._held.set()
+            await self._pass.wait()
 
     def _sent(self, connection: _Connection, frame: bytes) -> bool:
         xid, op = struct.unpack_from(">ii", frame)
@@ -118,6 +140,7 @@ class Proxy:
 
     def _answered(self, connection: _Connection, frame: bytes) -> bool:
         (xid,) = struct.unpack_from(">i", frame)
+        self.events += xid == WATCH_XID
         if xid != connection.doomed_xid:
             return True
         if self._hold:

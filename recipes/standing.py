@@ -140,18 +140,17 @@ class Line:
 
     async def request_release(self) -> int:
         """Ask all who hold now to let go, as Curator's Revoker does; returns how many that are."""
-        asked = 0
-        for holder in await self.holders():
+        holders = await self.holders()
+        for holder in holders:
             while True:
                 try:
                     await self._client.set(holder.path, REVOKE)
-                    asked += 1
-                except ConnectionLost:
-                    continue  # twice is the same
                 except NoNode:
-                    pass
+                    pass  # it has let go
+                except (ConnectionLost, SessionExpired):
+                    continue  # to ask twice is to ask
                 break
-        return asked
+        return len(holders)
 
     async def _look_at(self, place: Place, order: int, watch: Watch | None = None) -> Contender | None:
         path = f"{self.path}/{place.name}"

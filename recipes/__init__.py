@@ -8,6 +8,10 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
 `ReadWriteLock`     many readers or one writer, in order of arrival    ``async with rw.read:``
 `Semaphore`         at most so many at a time                          ``async with Semaphore(zk, "/x", 5):``
 `Election`          one leader; observers see who                      ``await Election(zk, "/lead").run(fn)``
+`Queue`             an item is held while it is worked on, and      ``async with queue.take() as item:``
+                    consumed, or given back, after it
+`Counter`           a number that many change                          ``await Counter(zk, "/hits").add(1)``
+`Lease`             by the wall clock, beyond sessions and processes   ``await Lease(zk, "/l", 3600).take()``
 `BrokerRegistry`    brokers register, watch each other,                ``async with registry.register(info):``
                     and elect a controller
 `Topics`            partitions and who leads them, kept by the         ``await topics.settle(term, live=ids)``
@@ -36,29 +40,35 @@ Synopsis::
             async with grant.transaction() as transaction:
                 transaction.set("/jobs/last", report)
 
-The pure parts (`line`, `kafka`, `partitions`) know no server: order among names, Kafka's JSON, the choice of
-leaders.
+The pure parts (`line`, `entries`, `kafka`, `partitions`) know no server: order among names, Kafka's JSON, the
+choice of leaders.
 """
 
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration
 from recipes.controller import Term
+from recipes.counter import INT32, INT64, TEXT, Counter
 from recipes.election import Election
+from recipes.entries import BadEntry
 from recipes.errors import (
     BrokerIdTaken,
     ControllerMoved,
     EndpointTaken,
     GrantLost,
+    ItemLost,
     LayoutConflict,
     LeadershipLost,
     LockLost,
+    OutcomeUnknown,
     PermitLost,
     SemaphoreMismatch,
 )
 from recipes.grant import Grant
 from recipes.kafka import BrokerInfo, Listener, PartitionState
+from recipes.lease import Held, Lease, MultiLease
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
 from recipes.partitions import assign
+from recipes.queue import Item, Queue
 from recipes.read_write_lock import ReadWriteLock
 from recipes.semaphore import Semaphore
 from recipes.standing import Contender
@@ -67,7 +77,11 @@ from recipes.topics import TopicPartition, Topics
 __all__ = [
     "CURATOR",
     "CURATOR_LATCH",
+    "INT32",
+    "INT64",
     "KAZOO",
+    "TEXT",
+    "BadEntry",
     "Broker",
     "BrokerIdTaken",
     "BrokerInfo",
@@ -75,19 +89,27 @@ __all__ = [
     "BrokerView",
     "Contender",
     "ControllerMoved",
+    "Counter",
     "Election",
     "EndpointTaken",
     "Grant",
     "GrantLost",
+    "Held",
+    "Item",
+    "ItemLost",
     "Kind",
     "Layout",
     "LayoutConflict",
     "LeadershipLost",
+    "Lease",
     "Listener",
     "Lock",
     "LockLost",
+    "MultiLease",
+    "OutcomeUnknown",
     "PartitionState",
     "PermitLost",
+    "Queue",
     "ReadWriteLock",
     "Registration",
     "Semaphore",

@@ -5,7 +5,7 @@ All of them stand below `coord.errors.CoordError`, so that one `except` can catc
 
 from __future__ import annotations
 
-from coord.errors import CoordError
+from coord.errors import ConnectionLost, CoordError
 
 
 class GrantLost(CoordError):
@@ -45,6 +45,21 @@ class SemaphoreMismatch(CoordError):
     """The semaphore's stored limit is not the one that we were told."""
 
     explanation = "the semaphore has another limit"
+
+
+class ItemLost(GrantLost):
+    """The item taken from a queue can no longer be guaranteed: somebody else may have it now."""
+
+    explanation = "the item was lost"
+
+
+class OutcomeUnknown(ConnectionLost):
+    """A reply was lost, and nothing that can be read tells whether the change was made.
+
+    Making it again may make it twice; recipes do so by themselves where asked for with `at_least_once`.
+    """
+
+    explanation = "the reply was lost; whether it was done is unknown, and cannot be found out"
 
 
 class LayoutConflict(CoordError):

@@ -6,6 +6,9 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
 ==================  =================================================  ====================================
 `Lock`              one holder at a time, in order of arrival          ``async with Lock(zk, "/jobs/x"):``
 `Election`          one leader; observers see who                      ``await Election(zk, "/lead").run(fn)``
+`Barrier`           closed or open; who waits goes on when opened    ``await Barrier(zk, "/gate").wait()``
+`DoubleBarrier`     members start together and finish together         ``async with DoubleBarrier(zk, p, 3):``
+`Party`             who is there, now and whenever that changes        ``async with party.join(b"host7"):``
 `BrokerRegistry`    brokers register, watch each other,                ``async with registry.register(info):``
                     and elect a controller
 `Topics`            partitions and who leads them, kept by the         ``await topics.settle(term, live=ids)``
@@ -38,10 +41,13 @@ The pure parts (`line`, `kafka`, `partitions`) know no server: order among names
 leaders.
 """
 
+from recipes.barrier import Barrier
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration
 from recipes.controller import Term
+from recipes.double_barrier import DoubleBarrier
 from recipes.election import Election
 from recipes.errors import (
+    BarrierLost,
     BrokerIdTaken,
     ControllerMoved,
     EndpointTaken,
@@ -49,12 +55,15 @@ from recipes.errors import (
     LayoutConflict,
     LeadershipLost,
     LockLost,
+    MemberNameTaken,
 )
 from recipes.grant import Grant
 from recipes.kafka import BrokerInfo, Listener, PartitionState
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
+from recipes.membership import Member, PartyLayout, PartyView
 from recipes.partitions import assign
+from recipes.party import Membership, Party, PartyChanges
 from recipes.standing import Contender
 from recipes.topics import TopicPartition, Topics
 
@@ -62,6 +71,8 @@ __all__ = [
     "CURATOR",
     "CURATOR_LATCH",
     "KAZOO",
+    "Barrier",
+    "BarrierLost",
     "Broker",
     "BrokerIdTaken",
     "BrokerInfo",
@@ -69,6 +80,7 @@ __all__ = [
     "BrokerView",
     "Contender",
     "ControllerMoved",
+    "DoubleBarrier",
     "Election",
     "EndpointTaken",
     "Grant",
@@ -80,7 +92,14 @@ __all__ = [
     "Listener",
     "Lock",
     "LockLost",
+    "Member",
+    "MemberNameTaken",
+    "Membership",
     "PartitionState",
+    "Party",
+    "PartyChanges",
+    "PartyLayout",
+    "PartyView",
     "Registration",
     "Term",
     "TopicPartition",

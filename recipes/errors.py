@@ -35,6 +35,18 @@ class ControllerMoved(GrantLost):
     explanation = "the controller has moved"
 
 
+class BarrierLost(GrantLost):
+    """The place in the double barrier can no longer be guaranteed: the others may have gone on."""
+
+    explanation = "the place in the barrier was lost"
+
+
+class MemberNameTaken(CoordError):
+    """Another live session is a member under this name."""
+
+    explanation = "the member's name is taken"
+
+
 class LayoutConflict(CoordError):
     """A strict lock found contenders whose names its own layout cannot share a line with."""
 

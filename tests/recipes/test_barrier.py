@@ -1,4 +1,6 @@
-"""The barrier: closed or open, and nobody waits in vain. Pitfalls are numbered as in the survey of recipes."""
+"""The barrier: nobody waits in vain, or goes too early. Pitfalls are numbered as in the survey of recipes."""
+
+# ruff: noqa: SIM117 (a nursery in a `with` of its own ends before what its tasks use)
 
 from __future__ import annotations
 

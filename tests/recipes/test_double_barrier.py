@@ -1,4 +1,4 @@
-"""The double barrier: together in, together out, and nobody trapped. Pitfalls are numbered as in the survey of
+"""The double barrier: together in, together out, nobody trapped. Pitfalls are numbered as in the survey of
 recipes."""
 
 # ruff: noqa: PT012, SIM117 (what has to raise here is a whole `async with` block)

@@ -157,6 +157,42 @@ async def test_whoever_comes_or_goes_first(server: ServerProcess, we_leave_first
         assert await zk.children(path) == []
 
 
+@pytest.mark.trio
+async def test_who_comes_while_kazoos_member_leaves_does_not_trap_it(server: ServerProcess) -> None:
+    """It makes a `ready` that kazoo's member, having taken away the one before, would wait for."""
+    path = f"{PATH}-newcomer"
+    leave, done = trio.Event(), trio.Event()
+
+    def their_member(token: trio.lowlevel.TrioToken) -> None:
+        with kazoo(server.hosts) as client:
+            barrier = client.DoubleBarrier(path, 2)
+            barrier.enter()
+            trio.from_thread.run(leave.wait, trio_token=token)
+            barrier.leave()
+            trio.from_thread.run_sync(done.set, trio_token=token)
+
+    async def newcomer(zk: Client) -> None:
+        async with DoubleBarrier(zk, path, 2):
+            pass
+
+    async with coord.connect(server.hosts, timeout=30) as zk:
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                token = trio.lowlevel.current_trio_token()
+                nursery.start_soon(trio.to_thread.run_sync, their_member, token)
+                async with DoubleBarrier(zk, path, 2):
+                    leave.set()
+                    async with zk.watch_exists(path + "/ready") as states:
+                        async for stat in states:
+                            if stat is None:
+                                break
+                    nursery.start_soon(newcomer, zk)
+                    await until_members(zk, path, 3)
+                    await until_members(zk, path, 2)  # the newcomer has left, and waits
+        assert done.is_set()
+        assert await zk.children(path) == []
+
+
 async def _let_go_once_gone(zk: Client, path: str, leave: trio.Event) -> None:
     await until_members(zk, path, 1)
     leave.set()

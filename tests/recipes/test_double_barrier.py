@@ -289,6 +289,26 @@ async def test_pitfall_38_the_fast_one_waits_for_the_slow_one_to_come(hosts: str
 
 
 @pytest.mark.trio
+async def test_pitfall_38_having_seen_ready_decides(zk: Client) -> None:
+    """It is gone before anybody can look: kazoo's members take it away when they leave."""
+    async with trio.open_nursery() as nursery:
+        member = Member(zk, nursery)
+        await until_members(zk, 1)
+        await quiet(zk)
+        await zk.create(f"{PATH}/another", ephemeral=True)
+        await zk.create(READY)
+        await zk.delete(READY)
+        await member.inside.wait()
+        await zk.create(f"{PATH}/newcomer", ephemeral=True)
+        member.finish.set()
+        await until_members(zk, 2)
+        await quiet(zk)
+        assert not member.through.is_set()
+        await zk.delete(f"{PATH}/another")
+        await member.through.wait()  # and does not wait for the newcomer
+
+
+@pytest.mark.trio
 async def test_pitfall_38_who_comes_after_one_has_left_does_not_trap_it(zk: Client) -> None:
     async with trio.open_nursery() as nursery:
         one, two = (Member(zk, nursery) for _ in range(2))

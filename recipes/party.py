@@ -216,10 +216,20 @@ class PartyChanges(trio.abc.ReceiveChannel[PartyView]):
         self._listed = False
         self._last: PartyView | None = None
         self._closed = False
+        self._receiving = False
 
     async def receive(self) -> PartyView:
         """The next view. Raises `ClientClosed` when the client was closed, `trio.ClosedResourceError` when
-        this channel was."""
+        this channel was, `trio.BusyResourceError` if another task is receiving."""
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._receiving = True
+        try:
+            return await self._next()
+        finally:
+            self._receiving = False
+
+    async def _next(self) -> PartyView:
         while not self._closed:
             try:
                 while self._listed or self._watch.ready:

@@ -93,7 +93,7 @@ async def test_pitfall_40_waiting_outlasts_connections_and_sessions(hosts: str, 
 
 
 @pytest.mark.trio
-async def test_an_opening_that_is_over_lets_through_too(hosts: str, zk: Client) -> None:
+async def test_pitfall_48_an_opening_that_is_over_lets_through_too(hosts: str, zk: Client) -> None:
     await Barrier(zk, PATH).close()
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
         async with trio.open_nursery() as nursery:

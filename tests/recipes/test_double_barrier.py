@@ -1,5 +1,9 @@
 """The double barrier: together in, together out, nobody trapped. Pitfalls are numbered as in the survey of
-recipes."""
+recipes.
+
+Pitfalls 5 and 7 (a znode of the expired session believed, a name that grows): cannot occur, since every
+attempt has a new name, made from nothing.
+"""
 
 # ruff: noqa: PT012, SIM117 (what has to raise here is a whole `async with` block)
 
@@ -348,6 +352,14 @@ async def test_pitfall_38_the_next_round_traps_nobody(hosts: str, zk: Client) ->
             for member in following:
                 assert str(member) == "inside"
                 member.finish.set()
+
+
+@pytest.mark.trio
+async def test_pitfall_15_the_path_may_vanish(zk: Client) -> None:
+    for _ in range(2):
+        async with DoubleBarrier(zk, PATH, 1):
+            pass
+        await zk.delete(PATH)
 
 
 @pytest.mark.trio

@@ -1,7 +1,8 @@
 """The party: members stay members, and everybody sees the same. Pitfalls are numbered as in the survey of
 recipes.
 
-Pitfall 49 (a watch on children that stops when the path is gone): `test_the_path_may_come_and_go`.
+Pitfall 51 (watches that stay behind): cannot occur, since `Party.watch` is a context manager and
+owns its watch.
 """
 
 # ruff: noqa: SIM117 (what has to raise here is a whole `async with` block)
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 import coord
@@ -294,7 +296,7 @@ async def test_cancelled_anywhere_it_leaves_nothing(autojump_clock: MockClock, l
 
 @pytest.mark.trio
 @LAYOUTS
-async def test_views_tell_who_came_and_went(zk: Client, layout: PartyLayout) -> None:
+async def test_pitfall_47_views_tell_who_came_went_and_was_made_anew(zk: Client, layout: PartyLayout) -> None:
     party = Party(zk, PATH, layout=layout)
     async with party.watch() as changes:
         assert await next_view(changes) == PartyView(NONE)
@@ -313,6 +315,17 @@ async def test_views_tell_who_came_and_went(zk: Client, layout: PartyLayout) -> 
             assert one not in view.members  # registered anew: another one
     with pytest.raises(trio.ClosedResourceError):
         await changes.receive()
+
+
+@pytest.mark.trio
+async def test_one_task_receives_at_a_time(zk: Client) -> None:
+    async with Party(zk, PATH).watch() as changes, trio.open_nursery() as nursery:
+        await changes.receive()
+        nursery.start_soon(changes.receive)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await changes.receive()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.trio
@@ -357,7 +370,7 @@ async def test_data_that_changes_is_seen_and_the_member_is_the_same(zk: Client) 
 
 
 @pytest.mark.trio
-async def test_the_path_may_come_and_go(zk: Client) -> None:
+async def test_pitfall_49_the_path_may_come_and_go(zk: Client) -> None:
     party = Party(zk, PATH)
     async with party.watch() as changes:
         assert await next_view(changes) == PartyView(NONE)

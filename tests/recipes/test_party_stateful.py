@@ -6,7 +6,7 @@ from __future__ import annotations
 import trio
 
 from recipes import Membership, Party, PartyLayout, PartyView
-from tests.recipes.faults import FAULTS, Member, Step, World, stateful
+from tests.recipes.faults import EXPIRE, FAULTS, Member, Step, World, stateful
 
 PATH = "/members"
 
@@ -77,14 +77,14 @@ async def play(world: World, steps: list[Step], layout: PartyLayout) -> None:
         nursery.cancel_scope.cancel()
 
 
-ACTIONS = ("join", "join", "leave", *FAULTS)
+ACTIONS = ("join", "join", "leave", EXPIRE, *FAULTS)
 
 
-@stateful(*ACTIONS, members=3, examples=12)
+@stateful(*ACTIONS, members=3, examples=25)
 async def test_everybody_sees_who_is_there(world: World, steps: list[Step]) -> None:
     await play(world, steps, PartyLayout.KAZOO)
 
 
-@stateful(*ACTIONS, members=3, examples=12)
+@stateful(*ACTIONS, members=3, examples=25)
 async def test_everybody_sees_who_is_there_by_fixed_names(world: World, steps: list[Step]) -> None:
     await play(world, steps, PartyLayout.CURATOR)

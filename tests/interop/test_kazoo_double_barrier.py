@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -35,6 +35,11 @@ def kazoo(hosts: str) -> Iterator[KazooClient]:
         client.close()
 
 
+async def in_thread(fn: Callable[..., object], *args: object) -> None:
+    """A test that is late gives up, and leaves the thread to itself."""
+    await trio.to_thread.run_sync(fn, *args, abandon_on_cancel=True)
+
+
 async def until_members(zk: Client, path: str, count: int) -> None:
     async with zk.watch_children(path) as states:
         async for names in states:
@@ -61,7 +66,7 @@ async def test_a_barrier_of_either_kind_holds_both(server: ServerProcess) -> Non
         await barrier.close()
         async with trio.open_nursery() as nursery:
             token = trio.lowlevel.current_trio_token()
-            nursery.start_soon(trio.to_thread.run_sync, opened_by_us, token)
+            nursery.start_soon(in_thread, opened_by_us, token)
             await closed.wait()
             await barrier.wait()
 
@@ -111,7 +116,7 @@ async def test_kazoos_members_and_ours_start_and_finish_together(
             async with trio.open_nursery() as nursery:
                 token = trio.lowlevel.current_trio_token()
                 for _ in range(theirs):
-                    nursery.start_soon(trio.to_thread.run_sync, their_member, token)
+                    nursery.start_soon(in_thread, their_member, token)
                 for _ in range(ours):
                     nursery.start_soon(our_member, zk)
         for order in left:
@@ -140,7 +145,7 @@ async def test_whoever_comes_or_goes_first(server: ServerProcess, we_leave_first
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 token = trio.lowlevel.current_trio_token()
-                nursery.start_soon(trio.to_thread.run_sync, their_member, token)
+                nursery.start_soon(in_thread, their_member, token)
                 await until_members(zk, path, 1)  # kazoo's came first
                 async with DoubleBarrier(zk, path, 2):
                     await entered.wait()
@@ -179,7 +184,7 @@ async def test_who_comes_while_kazoos_member_leaves_does_not_trap_it(server: Ser
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 token = trio.lowlevel.current_trio_token()
-                nursery.start_soon(trio.to_thread.run_sync, their_member, token)
+                nursery.start_soon(in_thread, their_member, token)
                 async with DoubleBarrier(zk, path, 2):
                     leave.set()
                     async with zk.watch_exists(path + "/ready") as states:

@@ -51,7 +51,6 @@ from coord import (
     Client,
     ConnectionLost,
     CoordError,
-    EventType,
     GetChildren,
     GetData,
     Loss,
@@ -124,7 +123,8 @@ class DoubleBarrier:
 
         `timeout` (seconds) bounds the wait for the others to come, and nothing else; it raises
         `trio.TooSlowError`. The block is cancelled, and `BarrierLost` raised in its place, when the
-        membership can no longer be guaranteed: the others then go on without us.
+        membership can no longer be guaranteed: the others then go on without us. A block that raises, or is
+        cancelled, leaves at once. Raises RuntimeError if this task is in the barrier already.
         """
         task = trio.lowlevel.current_task()
         if task in self._inside:
@@ -202,9 +202,7 @@ class DoubleBarrier:
                 horizon = await self._complete(mine)
                 if horizon is not None:
                     return horizon
-                event = await watch.wait()
-                if event.type is EventType.CREATED:
-                    created = event
+                created = await watch.wait()  # it was not there, so this can be nothing else
 
     async def _complete(self, mine: Standing) -> int | None:
         """If enough are there, say so: make `ready` and return its zxid. None: somebody else will."""

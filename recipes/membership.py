@@ -11,7 +11,7 @@ Rules that hold here:
 
 Synopsis::
 
-    name = znode_name(PartyLayout.KAZOO_SHALLOW, uuid4(), b"host7", None)
+    name = znode_name(PartyLayout.KAZOO_SHALLOW, uuid4().hex, b"host7", None)
     view = PartyView(members).after(earlier)
 """
 
@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
-from uuid import UUID
 
 from coord import BadArguments, Stat
 
@@ -77,8 +76,11 @@ class PartyView:
         )
 
 
-def znode_name(layout: PartyLayout, guid: UUID, data: bytes, name: str | None) -> str:
-    """How a new member's znode is to be called. Raises `BadArguments` for what the layout cannot express."""
+def znode_name(layout: PartyLayout, guid: str, data: bytes, name: str | None) -> str:
+    """How a new member's znode is to be called; `guid` is 32 hexadecimal digits of its own.
+
+    Raises `BadArguments` for what the layout cannot express.
+    """
     if layout is PartyLayout.CURATOR:
         if not name or "/" in name:
             raise BadArguments(f"a member in Curator's layout needs a name (without a slash), not {name!r}")
@@ -86,14 +88,14 @@ def znode_name(layout: PartyLayout, guid: UUID, data: bytes, name: str | None) -
     if name is not None:
         raise BadArguments(f"only members in Curator's layout have names of their own, not {name!r}")
     if layout is PartyLayout.KAZOO:
-        return guid.hex + _KAZOO
+        return guid + _KAZOO
     try:
         text = data.decode()
     except UnicodeDecodeError:
         text = "/"
     if "/" in text:
         raise BadArguments(f"{data!r} cannot be part of a znode's name: it is to be UTF-8, without a slash")
-    return f"{guid.hex}-{text}"
+    return f"{guid}-{text}"
 
 
 def could_be_member(layout: PartyLayout, name: str) -> bool:

@@ -89,7 +89,7 @@ class Party:
         `MemberNameTaken` if another session has it for 1.5 session timeouts, and `BadArguments` for a
         name or data that the layout cannot express.
         """
-        me = Membership(self._below + znode_name(self.layout, uuid4(), data, name), data)
+        me = Membership(self._below + znode_name(self.layout, uuid4().hex, data, name), data)
         standing: Standing | None = None
 
         async def keep() -> None:

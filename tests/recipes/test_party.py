@@ -347,7 +347,7 @@ async def test_who_is_slow_sees_what_is_and_not_what_was(zk: Client) -> None:
 async def test_pitfall_53_what_is_no_member_is_not_listed(zk: Client, layout: PartyLayout) -> None:
     """A leader's znode, a folder, and a name of the right form that no session owns."""
     await zk.create(f"{PATH}/locks/a", make_parents=True)
-    await zk.create(f"{PATH}/{znode_name(layout, UUID(int=7), b'x', name_in(layout, 'x'))}")
+    await zk.create(f"{PATH}/{znode_name(layout, UUID(int=7).hex, b'x', name_in(layout, 'x'))}")
     if layout is not PartyLayout.CURATOR:  # where every ephemeral child is a member
         await zk.create(f"{PATH}/leader", b"host7", ephemeral=True)
     party = Party(zk, PATH, layout=layout)
@@ -404,9 +404,9 @@ async def test_watching_goes_on_over_connections_and_sessions(hosts: str, zk: Cl
 
 
 def test_names_are_those_of_the_others() -> None:
-    guid = UUID(int=0xABC)
+    guid = UUID(int=0xABC).hex
     assert znode_name(PartyLayout.KAZOO, guid, b"\xff", None) == "00000000000000000000000000000abc__party__"
-    assert znode_name(PartyLayout.KAZOO_SHALLOW, guid, b"a-b", None) == f"{guid.hex}-a-b"
+    assert znode_name(PartyLayout.KAZOO_SHALLOW, guid, b"a-b", None) == f"{guid}-a-b"
     assert znode_name(PartyLayout.CURATOR, guid, b"a/b", "seven") == "seven"
 
 
@@ -425,4 +425,4 @@ def test_what_a_layout_cannot_express_is_told(
     layout: PartyLayout, data: bytes, name: str | None, match: str
 ) -> None:
     with pytest.raises(BadArguments, match=match):
-        znode_name(layout, UUID(int=1), data, name)
+        znode_name(layout, UUID(int=1).hex, data, name)

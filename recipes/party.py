@@ -30,7 +30,7 @@ from uuid import uuid4
 import trio
 from trio_util import AsyncBool
 
-from coord import ACL, Client, ConnectionLost, EventType, NodeExists, NoNode, SessionExpired
+from coord import ACL, Client, ConnectionLost, EventType, GetData, NodeExists, NoNode, SessionExpired
 from recipes.beside import beside
 from recipes.errors import MemberNameTaken
 from recipes.grant import Standing, let_go, let_go_of_name
@@ -188,14 +188,12 @@ class Party:
         except NoNode:
             return frozenset()
         candidates = [name for name in names if could_be_member(self.layout, name)]
-        found = set()
-        for name in candidates:
-            try:
-                data, stat = await self._zk.get(self._below + name)
-            except NoNode:
-                continue
-            found.add(member_of(self.layout, name, data, stat))
-        return frozenset(one for one in found if one is not None)
+        found = await self._zk.multi_read([GetData(self._below + name) for name in candidates])
+        nodes = [
+            (name, node) for name, node in zip(candidates, found, strict=True) if isinstance(node, tuple)
+        ]
+        members = [member_of(self.layout, name, data, stat) for name, (data, stat) in nodes]
+        return frozenset(one for one in members if one is not None)
 
     def watch(self) -> PartyChanges:
         """Views of who is a member, the present one first: ``async with party.watch() as changes``."""

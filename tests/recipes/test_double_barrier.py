@@ -414,6 +414,29 @@ async def test_a_lost_session_is_a_lost_place_and_counts_as_left(hosts: str, zk:
 
 
 @pytest.mark.trio
+async def test_who_has_left_waits_on_in_the_next_session(hosts: str, zk: Client) -> None:
+    async with coord.connect(hosts, timeout=30) as other, trio.open_nursery() as nursery:
+        one, two = Member(zk, nursery), Member(other, nursery)
+        for member in (one, two):
+            await member.inside.wait()
+        two.finish.set()
+        await until_members(zk, 1)
+        await quiet(other)
+        await end_session(hosts, other)
+        generation = other.session.generation
+        while other.session.generation == generation:
+            try:
+                await other.sync()
+            except coord.SessionExpired:
+                pass
+        await quiet(other)
+        assert not two.through.is_set()
+        one.finish.set()
+        await two.through.wait()
+        assert two.error is None  # its place was over before the session was
+
+
+@pytest.mark.trio
 async def test_the_body_stops_before_the_others_can_go_on(autojump_clock: MockClock) -> None:
     async with open_world(2) as world, trio.open_nursery() as nursery:
         zks = [member.zk for member in world.members]

@@ -12,6 +12,9 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
                     consumed, or given back, after it
 `Counter`           a number that many change                          ``await Counter(zk, "/hits").add(1)``
 `Lease`             by the wall clock, beyond sessions and processes   ``await Lease(zk, "/l", 3600).take()``
+`Barrier`           closed or open; who waits goes on when opened    ``await Barrier(zk, "/gate").wait()``
+`DoubleBarrier`     members start together and finish together         ``async with DoubleBarrier(zk, p, 3):``
+`Party`             who is there, now and whenever that changes        ``async with party.join(b"host7"):``
 `BrokerRegistry`    brokers register, watch each other,                ``async with registry.register(info):``
                     and elect a controller
 `Topics`            partitions and who leads them, kept by the         ``await topics.settle(term, live=ids)``
@@ -44,12 +47,15 @@ The pure parts (`line`, `entries`, `kafka`, `partitions`) know no server: order 
 choice of leaders.
 """
 
+from recipes.barrier import Barrier
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration
 from recipes.controller import Term
 from recipes.counter import INT32, INT64, TEXT, Counter
+from recipes.double_barrier import DoubleBarrier
 from recipes.election import Election
 from recipes.entries import BadEntry
 from recipes.errors import (
+    BarrierLost,
     BrokerIdTaken,
     ControllerMoved,
     EndpointTaken,
@@ -58,6 +64,7 @@ from recipes.errors import (
     LayoutConflict,
     LeadershipLost,
     LockLost,
+    MemberNameTaken,
     OutcomeUnknown,
     PermitLost,
     SemaphoreMismatch,
@@ -67,7 +74,9 @@ from recipes.kafka import BrokerInfo, Listener, PartitionState
 from recipes.lease import Held, Lease, MultiLease
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
+from recipes.membership import Member, PartyLayout, PartyView
 from recipes.partitions import assign
+from recipes.party import Membership, Party, PartyChanges
 from recipes.queue import Item, Queue
 from recipes.read_write_lock import ReadWriteLock
 from recipes.semaphore import Semaphore
@@ -82,6 +91,8 @@ __all__ = [
     "KAZOO",
     "TEXT",
     "BadEntry",
+    "Barrier",
+    "BarrierLost",
     "Broker",
     "BrokerIdTaken",
     "BrokerInfo",
@@ -90,6 +101,7 @@ __all__ = [
     "Contender",
     "ControllerMoved",
     "Counter",
+    "DoubleBarrier",
     "Election",
     "EndpointTaken",
     "Grant",
@@ -105,9 +117,16 @@ __all__ = [
     "Listener",
     "Lock",
     "LockLost",
+    "Member",
+    "MemberNameTaken",
+    "Membership",
     "MultiLease",
     "OutcomeUnknown",
     "PartitionState",
+    "Party",
+    "PartyChanges",
+    "PartyLayout",
+    "PartyView",
     "PermitLost",
     "Queue",
     "ReadWriteLock",

@@ -62,6 +62,18 @@ class OutcomeUnknown(ConnectionLost):
     explanation = "the reply was lost; whether it was done is unknown, and cannot be found out"
 
 
+class BarrierLost(GrantLost):
+    """The place in the double barrier can no longer be guaranteed: the others may have gone on."""
+
+    explanation = "the place in the barrier was lost"
+
+
+class MemberNameTaken(CoordError):
+    """Another live session is a member under this name."""
+
+    explanation = "the member's name is taken"
+
+
 class LayoutConflict(CoordError):
     """Contenders were found with whom exclusion cannot work: one side misreads the other's names.
 

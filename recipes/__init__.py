@@ -10,6 +10,11 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
                     and elect a controller
 `Topics`            partitions and who leads them, kept by the         ``await topics.settle(term, live=ids)``
                     controller
+`Cache`             a live copy of a tree, and what changes in     ``async with Cache(zk, "/a") as tree:``
+                    it
+`watch_config`      the latest good value of a znode               ``async with watch_config(zk, "/a") as c:``
+`Partitioner`       items shared out among members, each worked    ``await Partitioner(zk, "/a", all).run(f)``
+                    on by one
 ==================  =================================================  ====================================
 
 What they have in common:
@@ -39,6 +44,8 @@ leaders.
 """
 
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration
+from recipes.cache import Cache, CachedTree, CacheEvents
+from recipes.config import LiveConfig, watch_config
 from recipes.controller import Term
 from recipes.election import Election
 from recipes.errors import (
@@ -54,19 +61,25 @@ from recipes.grant import Grant
 from recipes.kafka import BrokerInfo, Listener, PartitionState
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
+from recipes.partitioner import Partitioner
 from recipes.partitions import assign
 from recipes.standing import Contender
 from recipes.topics import TopicPartition, Topics
+from recipes.tree import Added, Removed, Updated
 
 __all__ = [
     "CURATOR",
     "CURATOR_LATCH",
     "KAZOO",
+    "Added",
     "Broker",
     "BrokerIdTaken",
     "BrokerInfo",
     "BrokerRegistry",
     "BrokerView",
+    "Cache",
+    "CacheEvents",
+    "CachedTree",
     "Contender",
     "ControllerMoved",
     "Election",
@@ -78,12 +91,17 @@ __all__ = [
     "LayoutConflict",
     "LeadershipLost",
     "Listener",
+    "LiveConfig",
     "Lock",
     "LockLost",
     "PartitionState",
+    "Partitioner",
     "Registration",
+    "Removed",
     "Term",
     "TopicPartition",
     "Topics",
+    "Updated",
     "assign",
+    "watch_config",
 ]

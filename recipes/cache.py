@@ -35,7 +35,6 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from enum import IntEnum
 from heapq import heappop, heappush
 from itertools import islice
 from types import TracebackType
@@ -48,7 +47,6 @@ from coord import (
     BadArguments,
     Client,
     CoordError,
-    EventType,
     GetChildren,
     GetData,
     NoAuth,
@@ -280,20 +278,12 @@ class Cache:
             copy.end()
 
 
-class _Why(IntEnum):
-    """What a znode is to be read for; each includes those before it."""
-
-    DATA = 0
-    CHILDREN = 1
-    WALK = 2
-    """everything below it, too, whether it is known or not"""
-
-
 class _Read(NamedTuple):
     path: str
-    why: _Why
+    walk: bool
+    """Are its children to be read, too, whether they are known or not? If not, those that are not known."""
     listed: bool
-    """with its children"""
+    """with the list of its children"""
 
 
 _Answer = tuple[bytes, Stat] | list[str] | CoordError
@@ -307,14 +297,14 @@ class _Upkeep:
         self._zk = zk
         self._copy = copy
         self._tree = copy._tree
-        self._unread: dict[str, _Why] = {}
+        self._unread: dict[str, bool] = {}  # path -> is it part of a walk
         self._order: list[tuple[int, str]] = []  # a heap of the same paths, parents first
-        self._walking: set[str] = set()  # what a walk has still to read, under way or not
+        self._walking: set[str] = set()  # what walks have still to read, under way or not
         self.complete = trio.Event()
 
     async def run(self) -> None:
         async with self._zk.add_watch(self._tree.root, recursive=True) as events:
-            self._mark(self._tree.root, _Why.WALK)
+            self._mark(self._tree.root, walk=True)
             while True:
                 self._drain(events)
                 if not self._walking and self._copy._state.value in _CONNECTED:
@@ -343,19 +333,19 @@ class _Upkeep:
 
     def _note(self, event: WatchEvent | Resynced) -> None:
         if isinstance(event, WatchEvent):
-            self._mark(event.path, _Why.CHILDREN if event.type == EventType.CREATED else _Why.DATA)
+            self._mark(event.path, walk=False)
             return
         self._copy.set_behind(True)
         self._copy.publish([event])
-        self._mark(self._tree.root, _Why.WALK)
+        self._mark(self._tree.root, walk=True)
 
-    def _mark(self, path: str, why: _Why) -> None:
+    def _mark(self, path: str, *, walk: bool) -> None:
         if not self._tree.covers(path):
             return
         if path not in self._unread:
             heappush(self._order, (path.count("/") if path != "/" else 0, path))
-        self._unread[path] = max(why, self._unread.get(path, why))
-        if why is _Why.WALK:
+        self._unread[path] = walk or self._unread.get(path, False)
+        if walk:
             self._walking.add(path)
 
     # -- reading ------------------------------------------------------------------------------------
@@ -365,9 +355,9 @@ class _Upkeep:
         reads: list[_Read] = []
         while self._order and len(reads) < ZNODES_PER_REQUEST * REQUESTS_PER_ROUND:
             _, path = heappop(self._order)
-            why = self._unread.pop(path)
-            listed = self._tree.lists(path) and (why > _Why.DATA or path not in self._tree.nodes)
-            reads.append(_Read(path, why, listed))
+            walk = self._unread.pop(path)
+            listed = self._tree.lists(path) and (walk or path not in self._tree.nodes)
+            reads.append(_Read(path, walk, listed))
         answers: dict[str, list[_Answer]] = {}
         left, errors = iter(reads), list[CoordError]()
 
@@ -388,7 +378,7 @@ class _Upkeep:
             if read.path in answers:
                 self._take(read, *answers[read.path])
             else:
-                self._mark(read.path, read.why)
+                self._mark(read.path, walk=read.walk)
 
     async def _ask(self, reads: list[_Read]) -> dict[str, list[_Answer]]:
         """For each path what was answered to the read of its data and, if asked for, its children."""
@@ -429,6 +419,6 @@ class _Upkeep:
         if isinstance(names, list) and read.path in self._tree.nodes:
             changes += self._tree.listed(read.path, names)
             for path in (child(read.path, name) for name in names):
-                if read.why is _Why.WALK or path not in self._tree.nodes:
-                    self._mark(path, max(read.why, _Why.CHILDREN))
+                if read.walk or path not in self._tree.nodes:
+                    self._mark(path, walk=read.walk)
         self._copy.publish(changes)

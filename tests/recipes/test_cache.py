@@ -13,13 +13,14 @@ import trio
 from trio.testing import MockClock
 
 import coord
-from coord import ACL, Client, Id, NoAuth, Node, Perms, Resynced, SessionState
+from coord import ACL, OPEN_ACL, Client, Id, NoAuth, Node, Perms, Resynced, SessionState
 from coord.testing import embedded_server
 from coord.wire.records import Op
 from recipes import Added, Cache, CachedTree, CacheEvents, Removed, Updated
 from tests.recipes.faults import cancel_everywhere
 from tests.recipes.proxy import Proxy, open_proxy
 
+CLOSED_TO_READERS = [ACL(Perms.ALL & ~Perms.READ, Id("world", "anyone"))]
 NOBODY = [ACL(Perms.ALL, Id("digest", "nobody:nothing"))]
 
 
@@ -206,6 +207,12 @@ async def test_what_may_not_be_read(zk: Client) -> None:
         await zk.set("/s/open", b"1")
         await cache.until(lambda cache: cache["/s/open"].data == b"1")
         assert list(cache) == ["/s", "/s/open"]
+        await zk.create("/s/open/below", b"")
+        await zk.create("/s/seen", acl=CLOSED_TO_READERS)
+        await zk.create("/s/seen/below", b"")
+        await zk.set_acl("/s/seen", OPEN_ACL)  # of which no event tells
+        await zk.set("/s/seen", b"2")
+        await cache.until(lambda cache: "/s/seen/below" in cache)
     with pytest.raises(NoAuth):
         async with Cache(zk, "/s/closed"):
             pytest.fail("entered")

@@ -81,11 +81,11 @@ class LiveConfig(Generic[T]):
 
     def eventual_values(self, holds: Callable[[T], bool] = _any) -> AsyncIterator[T]:
         """The present value and each later one, but for those that a slow reader misses: never the last."""
-        return self._values.eventual_values(holds)
+        return _Values(self._values, holds)
 
     def transitions(self, holds: Callable[[T, T], bool] = _any_change) -> AsyncIterator[tuple[T, T]]:
         """(value, old value) of each change that comes while the loop waits for one."""
-        return self._values.transitions(holds)
+        return _Transitions(self._values, holds)
 
     # -- for the task that reads --------------------------------------------------------------------
 
@@ -96,6 +96,31 @@ class LiveConfig(Generic[T]):
     def refuse(self, error: Exception) -> None:
         self.error = error
         logger.warning("%s keeps its last good value: %r", self.path, error)
+
+
+class _Values(AsyncIterator[T]):
+    """No generator: whoever leaves the loop early has nothing to close."""
+
+    def __init__(self, values: AsyncValue[T], holds: Callable[[T], bool]) -> None:
+        self._values = values
+        self._holds = holds
+        self._last: T = _MISSING
+
+    async def __anext__(self) -> T:
+        self._last = await self._values.wait_value(self._wanted)
+        return self._last
+
+    def _wanted(self, value: T) -> bool:
+        return value != self._last and self._holds(value)
+
+
+class _Transitions(AsyncIterator[tuple[T, T]]):
+    def __init__(self, values: AsyncValue[T], holds: Callable[[T, T], bool]) -> None:
+        self._values = values
+        self._holds = holds
+
+    async def __anext__(self) -> tuple[T, T]:
+        return await self._values.wait_transition(self._holds)
 
 
 @asynccontextmanager

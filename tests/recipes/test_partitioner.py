@@ -36,19 +36,25 @@ class Floor:
         self.tokens: dict[str, list[int]] = {}
         self._changed = trio.Event()
 
+    def enter(self, name: str, item: str) -> None:
+        assert item not in self.at, f"{name} and {self.at[item]} both work on {item}"
+        self.at[item] = name
+        self.calls.append((name, item))
+        self._notify()
+
+    def leave(self, item: str) -> None:
+        del self.at[item]
+        self._notify()
+
     def worker(self, name: str) -> Callable[[str, Grant], Awaitable[None]]:
         async def work(item: str, grant: Grant) -> None:
-            assert item not in self.at, f"{name} and {self.at[item]} both work on {item}"
+            self.enter(name, item)
             grant.ensure()
-            self.at[item] = name
-            self.calls.append((name, item))
             self.tokens.setdefault(item, []).append(grant.token)
-            self._notify()
             try:
                 await trio.sleep_forever()
             finally:
-                del self.at[item]
-                self._notify()
+                self.leave(item)
 
         return work
 

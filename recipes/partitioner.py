@@ -71,9 +71,11 @@ class Partitioner:
     ) -> None:
         if isinstance(items, str):
             raise ValueError(f"the items of partitioner {path} are one string, {items!r}, not a collection")
-        for name in (*items, identifier or "-"):
-            if not name or "/" in name or name in (".", ".."):
-                raise ValueError(f"{name!r} cannot be part of a znode's name (partitioner {path})")
+        for name in items:
+            if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+                raise ValueError(f"{name!r} of partitioner {path} cannot be the name of a znode")
+        if identifier is not None and (not identifier or "/" in identifier):
+            raise ValueError(f"{identifier!r} of partitioner {path} cannot be part of a znode's name")
         if not settle >= 0:
             raise ValueError(f"partitioner {path} cannot settle in {settle} seconds")
         self._zk = zk

@@ -402,6 +402,22 @@ async def test_stale_until_everything_was_read_again(hosts: str, zk: Client) -> 
 
 
 @pytest.mark.trio
+async def test_more_events_than_the_client_keeps(zk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are dropped without any loss of connection: what they told of is found all the same."""
+    monkeypatch.setattr("coord.client.watching.EVENTS_MAX", 5)
+    await zk.create("/s/a/b", make_parents=True)
+    async with Cache(zk, "/s") as cache:
+        events, nodes = cache.events(), cache.snapshot()
+        async with zk.transaction() as transaction:
+            transaction.delete("/s/a/b")
+            for number in range(100):
+                transaction.create(f"/s/a/{number}")
+        await until_agreed(cache, zk)
+        assert "resynced" in replay(events, nodes)
+        assert nodes == cache.snapshot()
+
+
+@pytest.mark.trio
 async def test_a_read_whose_answer_is_lost_is_asked_again(hosts: str, zk: Client) -> None:
     await zk.create("/s/a", b"1", make_parents=True)
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as reader:
@@ -466,6 +482,13 @@ async def test_one_description_is_used_by_many(zk: Client) -> None:
         assert one is not two
         assert dict(one) == dict(two)
     assert one.stale
+    async with description as outer:
+        async with description as inner:
+            pass
+        await zk.create("/s/later")  # the watch of one is not that of the other
+        with trio.fail_after(10):
+            await outer.until(lambda cache: "/s/later" in cache)
+        assert "/s/later" not in inner
     assert two.stale
 
 

@@ -124,6 +124,8 @@ def test_pitfall_52_equal_identifiers_are_told_apart(identifiers: list[str], ite
         {"items": ["a/b"]},
         {"items": [""]},
         {"items": [".."]},
+        {"items": [1, 2]},
+        {"items": ["a"], "identifier": ""},
         {"items": ["a"], "identifier": "host/1"},
         {"items": ["a"], "settle": -1},
         {"items": ["a"], "settle": float("nan")},

@@ -19,6 +19,11 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
                     and elect a controller
 `Topics`            partitions and who leads them, kept by the         ``await topics.settle(term, live=ids)``
                     controller
+`Cache`             a live copy of a tree, and what changes in     ``async with Cache(zk, "/a") as tree:``
+                    it
+`watch_config`      the latest good value of a znode               ``async with watch_config(zk, "/a") as c:``
+`Partitioner`       items shared out among members, each worked    ``await Partitioner(zk, "/a", all).run(f)``
+                    on by one
 ==================  =================================================  ====================================
 
 What they have in common:
@@ -49,6 +54,8 @@ choice of leaders.
 
 from recipes.barrier import Barrier
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration
+from recipes.cache import Cache, CachedTree, CacheEvents
+from recipes.config import LiveConfig, watch_config
 from recipes.controller import Term
 from recipes.counter import INT32, INT64, TEXT, Counter
 from recipes.double_barrier import DoubleBarrier
@@ -75,6 +82,7 @@ from recipes.lease import Held, Lease, MultiLease
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
 from recipes.membership import Member, PartyLayout, PartyView
+from recipes.partitioner import Partitioner
 from recipes.partitions import assign
 from recipes.party import Membership, Party, PartyChanges
 from recipes.queue import Item, Queue
@@ -82,6 +90,7 @@ from recipes.read_write_lock import ReadWriteLock
 from recipes.semaphore import Semaphore
 from recipes.standing import Contender
 from recipes.topics import TopicPartition, Topics
+from recipes.tree import Added, Removed, Updated
 
 __all__ = [
     "CURATOR",
@@ -90,6 +99,7 @@ __all__ = [
     "INT64",
     "KAZOO",
     "TEXT",
+    "Added",
     "BadEntry",
     "Barrier",
     "BarrierLost",
@@ -98,6 +108,9 @@ __all__ = [
     "BrokerInfo",
     "BrokerRegistry",
     "BrokerView",
+    "Cache",
+    "CacheEvents",
+    "CachedTree",
     "Contender",
     "ControllerMoved",
     "Counter",
@@ -115,6 +128,7 @@ __all__ = [
     "LeadershipLost",
     "Lease",
     "Listener",
+    "LiveConfig",
     "Lock",
     "LockLost",
     "Member",
@@ -123,6 +137,7 @@ __all__ = [
     "MultiLease",
     "OutcomeUnknown",
     "PartitionState",
+    "Partitioner",
     "Party",
     "PartyChanges",
     "PartyLayout",
@@ -131,10 +146,13 @@ __all__ = [
     "Queue",
     "ReadWriteLock",
     "Registration",
+    "Removed",
     "Semaphore",
     "SemaphoreMismatch",
     "Term",
     "TopicPartition",
     "Topics",
+    "Updated",
     "assign",
+    "watch_config",
 ]

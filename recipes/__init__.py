@@ -8,8 +8,10 @@ locks and elections, Curator's where asked for (``layout=CURATOR``), Kafka's bro
 `Election`          one leader; observers see who                      ``await Election(zk, "/lead").run(fn)``
 `BrokerRegistry`    brokers register, watch each other,                ``async with registry.register(info):``
                     and elect a controller
-`Topics`            partitions and who leads them, kept by the         ``await topics.settle(term, live=ids)``
-                    controller
+`Topics`            partitions: created, moved, deleted; who leads     ``await topics.create("x", assign(…))``
+                    them, and who is in sync
+`Controller`        gives every partition a leader, whatever befalls   ``run_controller(1, controller.run)``
+                    the brokers
 ==================  =================================================  ====================================
 
 What they have in common:
@@ -34,12 +36,12 @@ Synopsis::
             async with grant.transaction() as transaction:
                 transaction.set("/jobs/last", report)
 
-The pure parts (`line`, `kafka`, `partitions`) know no server: order among names, Kafka's JSON, the choice of
-leaders.
+The pure parts (`line`, `kafka`, `kafka_requests`, `partitions`) know no server: order among names, Kafka's
+JSON, the choice of leaders.
 """
 
 from recipes.brokers import Broker, BrokerRegistry, BrokerView, Registration
-from recipes.controller import Term
+from recipes.controller import Controller
 from recipes.election import Election
 from recipes.errors import (
     BrokerIdTaken,
@@ -49,14 +51,16 @@ from recipes.errors import (
     LayoutConflict,
     LeadershipLost,
     LockLost,
+    NotLeader,
 )
 from recipes.grant import Grant
-from recipes.kafka import BrokerInfo, Listener, PartitionState
+from recipes.kafka import BrokerInfo, Listener, PartitionState, TopicPartition, TopicRecord
 from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
 from recipes.lock import Lock
 from recipes.partitions import assign
 from recipes.standing import Contender
-from recipes.topics import TopicPartition, Topics
+from recipes.term import Term
+from recipes.topics import Topics, TopicsView
 
 __all__ = [
     "CURATOR",
@@ -68,6 +72,7 @@ __all__ = [
     "BrokerRegistry",
     "BrokerView",
     "Contender",
+    "Controller",
     "ControllerMoved",
     "Election",
     "EndpointTaken",
@@ -80,10 +85,13 @@ __all__ = [
     "Listener",
     "Lock",
     "LockLost",
+    "NotLeader",
     "PartitionState",
     "Registration",
     "Term",
     "TopicPartition",
+    "TopicRecord",
     "Topics",
+    "TopicsView",
     "assign",
 ]

@@ -1,4 +1,4 @@
-"""One controller, and the fence that keeps earlier ones from writing; topics and their leaders."""
+"""One controller at a time, and the fence that keeps earlier ones from writing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ import pytest
 import trio
 
 import coord
-from coord import BadVersion, Client, NoNode
+from coord import BadVersion, Client
 from coord.wire.records import Op
-from recipes import (
-    BrokerRegistry,
-    ControllerMoved,
-    PartitionState,
-    Term,
-    TopicPartition,
-    Topics,
-    assign,
-)
+from recipes import BrokerRegistry, ControllerMoved, Term
 from tests.recipes.proxy import Proxy, open_proxy
 
 
@@ -178,85 +170,3 @@ async def run_until(
         while len(proxy.requests) < requests:
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-
-
-# -- topics -------------------------------------------------------------------------------------------
-
-ORDERS = [TopicPartition("orders", number) for number in range(3)]
-
-
-@pytest.mark.trio
-async def test_topics_get_leaders_lose_them_and_get_them_back(zk: Client) -> None:
-    topics = Topics(zk, chroot="/kafka")
-
-    async def control(term: Term) -> None:
-        assert await topics.settle(term, live={1}) == {}
-        await topics.create(term, "orders", assign([1, 2, 3], partitions=3, replication=2))
-        assert await topics.assignments() == dict(zip(ORDERS, [(1, 2), (2, 3), (3, 1)], strict=True))
-        assert await topics.state(ORDERS[0]) is None
-        changed = await topics.settle(term, live={1, 2, 3})
-        assert changed == {
-            ORDERS[0]: PartitionState(1, 0, 1, (1, 2)),
-            ORDERS[1]: PartitionState(2, 0, 1, (2, 3)),
-            ORDERS[2]: PartitionState(3, 0, 1, (3, 1)),
-        }
-        assert await topics.settle(term, live={1, 2, 3}) == {}
-        changed = await topics.settle(term, live={1, 3})
-        assert changed == {
-            ORDERS[0]: PartitionState(1, 1, 1, (1,)),
-            ORDERS[1]: PartitionState(3, 1, 1, (3,)),
-        }
-        # Back, but not yet in sync: nothing changes until it has caught up.
-        assert await topics.settle(term, live={1, 2, 3}, caught_up={1, 3}) == {}
-        await topics.settle(term, live={1, 2, 3})
-        state = await topics.state(ORDERS[1])
-        assert state is not None
-        assert (state.leader, set(state.isr)) == (2, {2, 3})
-        with pytest.raises(coord.NodeExists):
-            await topics.create(term, "orders", {0: [1]})
-
-    await BrokerRegistry(zk, chroot="/kafka").run_controller(1, control)
-    data, stat = await zk.get("/kafka/brokers/topics/orders/partitions/1/state")
-    assert json.loads(data)["leader"] == 2
-    assert stat.version == 2  # the partition's epoch: created, shrunk, grown back
-
-
-@pytest.mark.trio
-async def test_a_later_controllers_state_is_not_overwritten(zk: Client) -> None:
-    topics = Topics(zk)
-    terms = 0
-
-    async def control(term: Term) -> None:
-        nonlocal terms
-        terms += 1
-        if terms > 1:
-            return
-        await topics.create(term, "orders", {0: [1, 2]})
-        await topics.settle(term, live={1, 2})
-        later = b'{"version":1,"leader":2,"leader_epoch":9,"controller_epoch":7,"isr":[2]}'
-        await zk.set("/brokers/topics/orders/partitions/0/state", later)
-        await topics.settle(term, live={1, 2})
-
-    await BrokerRegistry(zk).run_controller(1, control)
-    assert terms == 2
-    state = await topics.state(ORDERS[0])
-    assert state == PartitionState(2, 9, 7, (2,))
-
-
-@pytest.mark.trio
-async def test_a_state_that_changed_meanwhile_is_decided_anew(hosts: str) -> None:
-    """The reply to a settled state is lost: it is read again, and found to be as it should be."""
-    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
-        topics = Topics(zk)
-
-        async def control(term: Term) -> None:
-            await topics.create(term, "orders", {0: [1, 2]})
-            await zk.ensure_path("/brokers/topics/orders/partitions/0")
-            proxy.swallow_reply(Op.MULTI)
-            await topics.settle(term, live={1, 2})
-            assert proxy.lost.is_set()
-
-        await BrokerRegistry(zk).run_controller(1, control)
-        assert await topics.state(ORDERS[0]) == PartitionState(1, 0, 1, (1, 2))
-        with pytest.raises(NoNode):
-            await zk.get("/controller")

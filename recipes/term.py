@@ -6,8 +6,8 @@ is the fence). What a controller does in its term is `controller`'s business.
 Rules that hold here:
 
 - `/controller` and the next epoch are written in one transaction: nobody is controller without a new epoch.
-- A reply that was lost is decided by reading: it was us only if `/controller` is our session's *and* the
-  epoch is the one we wanted.
+- A reply that was lost is decided by reading: it was us only if `/controller` is our session's, and our
+  broker's, *and* the epoch was written in that very transaction.
 - Every write of a term checks the version of `/controller_epoch`; one that comes too late is refused by the
   server.
 """
@@ -75,22 +75,28 @@ async def campaign(client: Client, chroot: str, broker_id: int) -> Elected:
     """Wait until the office is free and take it."""
     while True:
         try:
-            await _until_free(client, chroot + CONTROLLER)
-            elected = await _stand(client, chroot, broker_id)
+            elected = await _until_free(client, chroot, broker_id) or await _stand(client, chroot, broker_id)
         except SessionExpired:
             continue
         if elected is not None:
             return elected
 
 
-async def _until_free(client: Client, path: str) -> None:
-    """Every broker watches the one znode: each of them has to know the new controller anyway."""
+async def _until_free(client: Client, chroot: str, broker_id: int) -> Elected | None:
+    """Every broker watches the one znode: each of them has to know the new controller anyway.
+
+    Returns our own election, if it is that: a request that seemed lost may arrive after all.
+    """
     while True:
         with client.watch() as watch:
             try:
-                await client.get(path, watch=watch)
+                _, stat = await client.get(chroot + CONTROLLER, watch=watch)
             except NoNode:
-                return
+                return None
+            if stat.ephemeral_owner == client.session.id:
+                ours = await _was_it_us(client, chroot, broker_id)
+                if ours is not None:
+                    return ours
             await watch.wait()
 
 
@@ -108,24 +114,25 @@ async def _stand(client: Client, chroot: str, broker_id: int) -> Elected | None:
     except (NodeExists, BadVersion):
         return None
     except ConnectionLost:
-        return await _was_it_us(client, chroot, broker_id, epoch + 1)
+        return await _was_it_us(client, chroot, broker_id)
     # Both happened in one transaction, so the epoch's mzxid is the czxid of /controller.
     stat = results[1]
     assert isinstance(stat, Stat)
     return Elected(broker_id, epoch + 1, stat.version, Standing(path, stat.mzxid, session_id))
 
 
-async def _was_it_us(client: Client, chroot: str, broker_id: int, epoch: int) -> Elected | None:
+async def _was_it_us(client: Client, chroot: str, broker_id: int) -> Elected | None:
     path, fence = chroot + CONTROLLER, chroot + CONTROLLER_EPOCH
     try:
         data, stat = await client.get(path, linearizable=True)
+        epoch, epoch_stat = await client.get(fence)
     except NoNode:
         return None
-    now, version = await _read_epoch(client, fence)
     mine = stat.ephemeral_owner == client.session.id and decode_controller(data) == broker_id
-    if not mine or now != epoch:
-        return None
-    return Elected(broker_id, epoch, version, Standing(path, stat.czxid, stat.ephemeral_owner))
+    if not mine or epoch_stat.mzxid != stat.czxid:
+        return None  # the epoch is another one's
+    standing = Standing(path, stat.czxid, stat.ephemeral_owner)
+    return Elected(broker_id, decode_epoch(epoch), epoch_stat.version, standing)
 
 
 async def _read_epoch(client: Client, fence: str) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""One controller at a time, and the fence that keeps earlier ones from writing."""
+"""One controller at a time, and the fence that keeps earlier ones from writing.
+
+Pitfall 33: cannot occur, since there is one `/controller`, and a term ends with the very znode it began with.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+import trio.testing
 
 import coord
 from coord import BadVersion, Client
 from coord.wire.records import Op
 from recipes import BrokerRegistry, ControllerMoved, Term
+from recipes.kafka import encode_controller
+from tests.recipes.cluster import end_session
+from tests.recipes.faults import cancel_everywhere
 from tests.recipes.proxy import Proxy, open_proxy
-
-
-async def end_session(hosts: str, zk: Client) -> None:
-    async with coord.connect(hosts, session=zk.session.handle):
-        pass
 
 
 @pytest.mark.trio
@@ -139,6 +141,82 @@ async def test_what_the_controller_raises_passes_bare_and_frees_the_office(zk: C
         await BrokerRegistry(zk).run_controller(1, control)
     assert caught.value is failure
     assert await zk.exists("/controller") is None
+
+
+@pytest.mark.trio
+async def test_an_election_whose_reply_and_session_were_lost_is_the_next_ones(hosts: str) -> None:
+    """It was won, in a session that is no more: the office is free, and the epoch is used up."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+        await zk.create("/controller_epoch", b"0")
+        epochs: list[int] = []
+
+        async def control(term: Term) -> None:
+            await term.verify()
+            epochs.append(term.epoch)
+
+        proxy.swallow_reply(Op.MULTI, then_closed=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(BrokerRegistry(zk).run_controller, 1, control)
+            await proxy.lost.wait()
+            await end_session(hosts, zk)
+            proxy.reopen()
+        assert epochs == [2]
+
+
+@pytest.mark.trio
+async def test_an_election_that_arrives_late_is_ours_all_the_same(zk: Client) -> None:
+    """It seemed lost, and was only slow: nobody else could ever be elected if it were not taken for ours."""
+    await zk.create("/controller_epoch", b"6")
+    async with zk.transaction() as late:
+        late.create("/controller", encode_controller(1, timestamp_ms=0), ephemeral=True)
+        late.set("/controller_epoch", b"7", version=0)
+
+    async def control(term: Term) -> int:
+        await term.verify()
+        async with term.transaction() as transaction:
+            transaction.create("/proof")
+        return term.epoch
+
+    with trio.fail_after(10):
+        assert await BrokerRegistry(zk).run_controller(1, control) == 7
+    assert await zk.exists("/controller") is None
+
+
+@pytest.mark.trio
+async def test_pitfall_5_an_office_without_its_epoch_is_not_ours(zk: Client) -> None:
+    """Somebody put our name there, and another one has been elected since: the epoch was not written with
+    it."""
+    await zk.create("/controller", encode_controller(1, timestamp_ms=0), ephemeral=True)
+    await zk.create("/controller_epoch", b"7")
+
+    async def control(term: Term) -> None:
+        pytest.fail("elected")
+
+    with trio.move_on_after(0.2):
+        await BrokerRegistry(zk).run_controller(1, control)
+
+
+@pytest.mark.trio
+async def test_cancelled_anywhere_nobody_stays_controller(
+    zk: Client, autojump_clock: trio.testing.MockClock
+) -> None:
+    epochs: list[int] = []
+
+    async def control(term: Term) -> None:
+        epochs.append(term.epoch)
+        async with term.transaction() as transaction:
+            transaction.set("/controller_epoch", b"%d" % term.epoch)
+
+    async def nobody_is() -> None:
+        await zk.janitor.idle()
+        await zk.sync()
+        assert await zk.exists("/controller") is None
+
+    async def attempt() -> None:
+        await BrokerRegistry(zk).run_controller(1, control)
+
+    assert await cancel_everywhere(attempt, nobody_is) > 20
+    assert epochs == sorted(set(epochs))
 
 
 @pytest.mark.trio

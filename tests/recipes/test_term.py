@@ -18,7 +18,7 @@ from coord.wire.records import Op
 from recipes import BrokerRegistry, ControllerMoved, Term
 from recipes.kafka import encode_controller
 from tests.recipes.cluster import end_session
-from tests.recipes.faults import cancel_everywhere
+from tests.recipes.faults import cancel_everywhere, open_world
 from tests.recipes.proxy import Proxy, open_proxy
 
 
@@ -197,25 +197,27 @@ async def test_pitfall_5_an_office_without_its_epoch_is_not_ours(zk: Client) -> 
 
 
 @pytest.mark.trio
-async def test_cancelled_anywhere_nobody_stays_controller(
-    zk: Client, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_cancelled_anywhere_nobody_stays_controller(autojump_clock: trio.testing.MockClock) -> None:
     epochs: list[int] = []
 
     async def control(term: Term) -> None:
         epochs.append(term.epoch)
         async with term.transaction() as transaction:
-            transaction.set("/controller_epoch", b"%d" % term.epoch)
+            transaction.create("/done", b"")
+            transaction.delete("/done")
 
-    async def nobody_is() -> None:
-        await zk.janitor.idle()
-        await zk.sync()
-        assert await zk.exists("/controller") is None
+    async with open_world(0) as world:
+        zk = world.zk
 
-    async def attempt() -> None:
-        await BrokerRegistry(zk).run_controller(1, control)
+        async def attempt() -> None:
+            await BrokerRegistry(zk).run_controller(1, control)
 
-    assert await cancel_everywhere(attempt, nobody_is) > 20
+        async def nobody_is() -> None:
+            await zk.janitor.idle()
+            await zk.sync()
+            assert await zk.exists("/controller") is None
+
+        assert await cancel_everywhere(attempt, nobody_is) > 20
     assert epochs == sorted(set(epochs))
 
 

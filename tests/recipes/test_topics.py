@@ -17,7 +17,7 @@ from coord import Client, NodeExists, NoNode, SessionExpired
 from coord.wire.records import Op
 from recipes import NotLeader, PartitionState, TopicPartition, TopicRecord, Topics, TopicsView
 from tests.recipes.cluster import ORDERS, broker, end_session, written
-from tests.recipes.faults import cancel_everywhere
+from tests.recipes.faults import cancel_everywhere, open_world
 from tests.recipes.proxy import open_proxy
 
 STATE = "/brokers/topics/orders/partitions/0/state"
@@ -223,24 +223,26 @@ async def test_a_topic_that_somebody_else_created_is_not_taken_for_ours(hosts: s
 @pytest.mark.trio
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_change_that_is_cancelled_is_made_or_not(
-    zk: Client, change: str, autojump_clock: trio.testing.MockClock
+    change: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     _, do = CHANGES[change]
     outcomes = set()
+    async with open_world(0) as world:
+        zk = world.zk
 
-    async def attempt() -> None:
-        await do(Topics(zk))
+        async def attempt() -> None:
+            await do(Topics(zk))
 
-    async def look_and_begin_afresh() -> None:
-        await zk.sync()
-        outcomes.add((await done(zk))[change])
-        for path in ("/admin", "/brokers/topics", "/isr_change_notification"):
-            await zk.delete_recursive(path)
+        async def look_and_begin_afresh() -> None:
+            await zk.sync()
+            outcomes.add((await done(zk))[change])
+            for path in ("/admin", "/brokers/topics", "/isr_change_notification"):
+                await zk.delete_recursive(path)
+            await prepare(zk)
+
         await prepare(zk)
-
-    await prepare(zk)
-    async with broker(zk, 1), broker(zk, 2):
-        assert await cancel_everywhere(attempt, look_and_begin_afresh) > 2
+        async with broker(zk, 1), broker(zk, 2):
+            assert await cancel_everywhere(attempt, look_and_begin_afresh) > 2
     assert outcomes == {True, False}
 
 

@@ -176,13 +176,13 @@ class BrokerRegistry:
                 return (await self._zk.set(path, b"")).version + RESERVED_BROKER_ID_MAX
             except NoNode:
                 await self._ensure(path)
-            except ConnectionLost:
+            except (ConnectionLost, SessionExpired):
                 continue  # at worst a number nobody uses
 
     async def _ensure(self, path: str) -> None:
         try:
             await self._zk.ensure_path(path)
-        except ConnectionLost:
+        except (ConnectionLost, SessionExpired):
             pass
 
     async def _enrol(self, me: Registration, takeover_seconds: float | None) -> Standing:
@@ -255,11 +255,17 @@ class BrokerRegistry:
         seconds = takeover_seconds
         if seconds is None:
             seconds = TAKEOVER_TIMEOUTS * self._zk.session.timeout
-        with trio.move_on_after(seconds) as waiting, self._zk.watch() as watch:
+        first = await self._zk.exists(path)
+        if first is None:
+            return
+        with trio.move_on_after(seconds), self._zk.watch() as watch:
             if await self._zk.exists(path, watch=watch) is None:
                 return
             await watch.wait()
-        if waiting.cancelled_caught:
+            return
+        # Perhaps we have only been without a connection for so long: it takes a look to say that it is alive.
+        stat = await self._zk.exists(path, linearizable=True)
+        if stat is not None and stat.czxid == first.czxid:
             raise BrokerIdTaken(f"broker {me.id} is registered by another session", path=path)
 
     async def _until_gone(self, standing: Standing) -> None:

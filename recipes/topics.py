@@ -190,8 +190,12 @@ class Topics:
 
         Raises `NodeExists` while an earlier request is under way.
         """
-        chosen = await self.assignments() if partitions is None else partitions
-        await self._ask(PREFERRED_ELECTION, encode_partitions(chosen))
+        while partitions is None:
+            try:
+                partitions = (await self.assignments()).keys()
+            except SessionExpired:
+                continue
+        await self._ask(PREFERRED_ELECTION, encode_partitions(partitions))
 
     async def _ask(self, where: str, data: bytes) -> None:
         path, lost = self.chroot + where, False
@@ -385,7 +389,7 @@ class Topics:
         last: TopicsView | None = None
         while True:
             try:
-                view = await self._view()
+                view = await self.view()
             except SessionExpired:
                 continue  # look again in the new session
             if view != last:
@@ -398,7 +402,8 @@ class Topics:
             except trio.WouldBlock:
                 pass
 
-    async def _view(self) -> TopicsView:
+    async def view(self) -> TopicsView:
+        """All topics now."""
         topics = {topic: record for topic, (record, _) in (await self.records()).items()}
         every = [TopicPartition(topic, n) for topic, record in topics.items() for n in record.replicas]
         found = await self.states(every)

@@ -95,11 +95,12 @@ class Controller:
     async def run(self, term: Term) -> NoReturn:
         """Control until cancelled; raises `ControllerMoved` when a write comes too late."""
         epochs: dict[int, int] = {}
+        """of the brokers, when we last looked"""
         with self._zk.watch() as watch:
             while True:
                 watch.clear()
                 try:
-                    epochs = await self._round(term, watch, epochs)
+                    await self._round(term, watch, epochs)
                 except NoNode:
                     await self._prepare()
                 except leaders.CONFLICTS:
@@ -115,8 +116,8 @@ class Controller:
             except ConnectionLost:
                 pass
 
-    async def _round(self, term: Term, watch: Watch, epochs: dict[int, int]) -> dict[int, int]:
-        """Look and act. `epochs` are those of the brokers in the round before; returns the present ones."""
+    async def _round(self, term: Term, watch: Watch, epochs: dict[int, int]) -> None:
+        """Look and act; `epochs` is brought up to date."""
         asked = await self._requests(watch)
         await self._zk.children(self._chroot + BROKERS, watch=watch)
         now = {broker: seen.epoch for broker, seen in (await self._registry.brokers()).items()}
@@ -127,8 +128,10 @@ class Controller:
             await leaders.delete_topic(self._topics, term, topic)
         bounced = {one for one, epoch in now.items() if epochs.get(one, epoch) != epoch}
         if bounced:
-            gone = Situation(now.keys() - bounced, unclean=self._unclean)
-            await leaders.settle(self._topics, term, gone, preferred=False)
+            # Never unclean: who alone is in sync is back already.
+            await leaders.settle(self._topics, term, Situation(now.keys() - bounced), preferred=False)
+        epochs.clear()
+        epochs.update(now)
         through = await leaders.begin_moves(self._topics, term, asked.moves)
         leaving = {one.broker_id for one in asked.leaves.values() if _is_of(one, now)}
         caught_up = now.keys() if self._assume_in_sync else ()
@@ -138,7 +141,6 @@ class Controller:
         await leaders.end_moves(self._topics, term, now.keys() - leaving)
         await self._answer_leaves(term, asked.leaves, now)
         await self._forget(term, asked, through)
-        return now
 
     # -- what is asked for ------------------------------------------------------------------------------
 

@@ -184,15 +184,31 @@ async def test_a_deletion_is_finished_by_the_next_controller(
 
 
 @pytest.mark.trio
-async def test_a_marker_that_is_taken_back_stops_a_deletion(zk: Client) -> None:
+async def test_a_marker_that_is_taken_back_stops_a_deletion(
+    zk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaders, "BATCH", 1)
     topics = Topics(zk)
-    await topics.create("orders", {0: [1]})
+    await topics.create("orders", {number: [1] for number in range(20)})
+
+    async def change_my_mind() -> None:
+        async with zk.watch_children("/brokers/topics/orders/partitions") as states:
+            async for names in states:
+                if names is not None and len(names) < 20:
+                    break
+        await zk.delete("/admin/delete_topics/orders")
 
     async def control(term: Term) -> None:
         await leaders.delete_topic(topics, term, "orders")  # there is no marker
+        await topics.settle(term, live={1})
+        await topics.delete("orders")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change_my_mind)
+            await leaders.delete_topic(topics, term, "orders")
 
     await BrokerRegistry(zk).run_controller(1, control)
     assert list(await topics.records()) == ["orders"]
+    assert 0 < len(await zk.children("/brokers/topics/orders/partitions")) < 20
 
 
 # -- moving, electing ---------------------------------------------------------------------------------------
@@ -307,6 +323,7 @@ async def test_who_alone_is_in_sync_has_to_wait_and_may_change_its_mind(zk: Clie
             await topics.create("other", {0: [1, 2]})  # by then the controller has seen the request
             await until_led(topics, 2, TopicPartition("other", 0))
             assert len(await zk.children("/admin/controlled_shutdown")) == 1
+            assert nursery.child_tasks  # it waits
             nursery.cancel_scope.cancel()
         await until_gone(zk, f"/admin/controlled_shutdown/1-{me.epoch}")
         await topics.create("again", {0: [1, 2]})

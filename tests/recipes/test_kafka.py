@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes.kafka import (
@@ -114,6 +114,7 @@ listeners = st.lists(
 features = st.dictionaries(st.text(max_size=5), st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=3)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         BrokerInfo, st.integers(0, 9999), listeners, st.none() | st.text(), features, st.integers(-1, 65535)
@@ -145,6 +146,7 @@ def test_a_damaged_registration_says_so(data: bytes) -> None:
         decode_broker(3, data)
 
 
+@settings(deadline=None)
 @given(
     st.binary()
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
@@ -203,6 +205,7 @@ replicas = st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True).map
 by_number = st.dictionaries(st.integers(0, 12), replicas, max_size=4)
 
 
+@settings(deadline=None)
 @given(st.builds(TopicRecord, by_number, by_number, by_number, st.none() | st.text()))
 def test_a_topic_round_trips(record: TopicRecord) -> None:
     assert decode_topic("t", encode_topic(record)) == record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes.kafka import NO_LEADER, PartitionState, TopicRecord
@@ -48,6 +48,7 @@ def test_too_few_brokers(replication: int) -> None:
         assign([1, 2, 3], partitions=1, replication=replication)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 99), min_size=1, max_size=7), st.integers(1, 40), st.integers(0, 9), st.data())
 def test_assignment_is_even(brokers: set[int], partitions: int, start: int, data: st.DataObject) -> None:
     replication = data.draw(st.integers(1, len(brokers)))
@@ -82,6 +83,7 @@ def test_racks_are_known_of_all_brokers_or_none() -> None:
         assign([1, 2], partitions=1, replication=2, racks={1: "a", 2: None})
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(0, 99), st.sampled_from("abcd"), min_size=1, max_size=9),
     st.integers(1, 40),
@@ -110,6 +112,7 @@ def test_replicas_are_on_as_many_racks_as_possible(
         assert max(loads) - min(loads) <= 2
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 40), st.data())
 def test_with_racks_of_one_size_everybody_has_as_much(
     racks: int, size: int, partitions: int, data: st.DataObject
@@ -180,6 +183,7 @@ def test_a_shutdown_in_good_order() -> None:
     assert before_shutdown(replicas, state, {1, 2}, {2}, 1) == PartitionState(1, 1, 1, (1,))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sets(st.integers(1, 4)), min_size=1, max_size=12), st.booleans())
 def test_whatever_happens_a_leader_is_live_and_nothing_is_lost(steps: list[set[int]], unclean: bool) -> None:
     replicas = (1, 2, 3)
@@ -252,6 +256,7 @@ def test_a_move_may_be_replaced_by_another_and_turned_back() -> None:
 brokers = st.lists(st.integers(1, 6), min_size=1, max_size=4, unique=True).map(tuple)
 
 
+@settings(deadline=None)
 @given(brokers, st.lists(brokers, min_size=1, max_size=4), st.data())
 def test_wherever_it_moves_the_leader_stays_a_replica(
     first: tuple[int, ...], targets: list[tuple[int, ...]], data: st.DataObject

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ import coord
 from coord import Client, NodeExists, NoNode, SessionExpired
 from coord.wire.records import Op
 from recipes import NotLeader, PartitionState, TopicPartition, TopicRecord, Topics, TopicsView
+from recipes.kafka import encode_topic
 from tests.recipes.cluster import ORDERS, broker, end_session, written
 from tests.recipes.faults import cancel_everywhere, open_world
 from tests.recipes.proxy import open_proxy
@@ -296,6 +298,27 @@ async def test_nobody_is_added_who_is_not_there_or_about_to_leave(zk: Client) ->
             assert (await topics.change_isr(ORDERS, leader=1, leader_epoch=0, add=[2])).isr == (1,)
             await zk.delete(path)
             assert (await topics.change_isr(ORDERS, leader=1, leader_epoch=0, add=[2])).isr == (1, 2)
+
+
+@pytest.mark.trio
+async def test_nothing_that_is_said_at_once_is_forgotten(zk: Client) -> None:
+    await prepare(zk)
+    others = range(2, 7)
+    await zk.set("/brokers/topics/orders", encode_topic(TopicRecord({0: (1, *others)})))
+    async with AsyncExitStack() as stack:
+        for broker_id in (1, *others):
+            await stack.enter_async_context(broker(zk, broker_id))
+
+        async def add(broker_id: int) -> None:
+            await Topics(zk).change_isr(ORDERS, leader=1, leader_epoch=0, add=[broker_id])
+
+        async with trio.open_nursery() as nursery:
+            for broker_id in others:
+                nursery.start_soon(add, broker_id)
+    state = await Topics(zk).state(ORDERS)
+    assert state is not None
+    assert set(state.isr) == {1, *others}
+    assert len(await zk.children("/isr_change_notification")) == len(others)
 
 
 # -- watching ---------------------------------------------------------------------------------------------

@@ -1,8 +1,4 @@
-"""The controller at work: what it notices, what it does about it, and what it leaves alone.
-
-Pitfall 48: the controller looks at everything anew after each event, so nothing that came and went unseen
-matters: `test_a_bounce_that_nobody_saw_is_a_failure_and_a_return`.
-"""
+"""The controller at work: what it notices, what it does about it, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -99,7 +95,7 @@ async def test_an_unclean_election_costs_what_the_leader_has_missed(zk: Client) 
 
 
 @pytest.mark.trio
-async def test_a_bounce_that_nobody_saw_is_a_failure_and_a_return(zk: Client) -> None:
+async def test_pitfall_48_a_bounce_that_nobody_saw_is_a_failure_and_a_return(zk: Client) -> None:
     async with controlled(zk, assume_in_sync=True) as topics, broker(zk, 2), broker(zk, 1) as me:
         await topics.create("orders", {0: [1, 2]})
         before = await until_led(topics, 1)

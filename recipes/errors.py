@@ -93,3 +93,9 @@ class EndpointTaken(CoordError):
     """Another broker is registered with the same host and port."""
 
     explanation = "the endpoint is taken"
+
+
+class NotLeader(CoordError):
+    """A broker spoke for a partition that it does not lead, or no longer in that leader epoch."""
+
+    explanation = "the broker does not lead this partition"

@@ -42,6 +42,8 @@ class Proxy:
         self._doomed_op: int | None = None
         self._doomed_request: int | None = None
         self._hold = False
+        self._held_op: int | None = None
+        self._held = self._pass = trio.Event()
         self._open = trio.Event()
         self._open.set()
         self.hosts = ""
@@ -58,18 +60,26 @@ class Proxy:
         self._hold = then_closed
         self.lost = trio.Event()
 
+    def hold(self, op: int) -> trio.Event:
+        """Hold the next request `op` back until `let_pass`; the event says that it is there."""
+        self._held_op, self._held, self._pass = op, trio.Event(), trio.Event()
+        return self._held
+
+    def let_pass(self) -> None:
+        self._pass.set()
+
     def lose_request(self, op: int) -> None:
         """Lose the next request `op` itself, with its connection: to its sender it looks the same."""
         self._doomed_request = op
         self.lost = trio.Event()
 
-    def hold(self) -> None:
+    def hold_off(self) -> None:
         """Let no new connection through until `reopen`; those that are there stay."""
         self._open = trio.Event()
 
     def close(self) -> None:
         """Cut every connection, and let no new one through until `reopen`."""
-        self.hold()
+        self.hold_off()
         self.cut()
 
     def reopen(self) -> None:
@@ -119,9 +129,17 @@ class Proxy:
                 frame, buffer = buffer[: 4 + size], buffer[4 + size :]
                 if not hello and not look(connection, frame[4:]):
                     return
+                if not hello and look == self._sent:
+                    await self._keep_back(frame)
                 hello = False
                 await sink.send_all(frame)
         connection.scope.cancel()
+
+    async def _keep_back(self, frame: bytes) -> None:
+        if struct.unpack_from(">i", frame, 8)[0] == self._held_op:
+            self._held_op = None
+            self._held.set()
+            await self._pass.wait()
 
     def _sent(self, connection: _Connection, frame: bytes) -> bool:
         xid, op = struct.unpack_from(">ii", frame)
@@ -141,7 +159,7 @@ class Proxy:
         if xid != connection.doomed_xid:
             return True
         if self._hold:
-            self.hold()
+            self.hold_off()
         self.lost.set()
         connection.scope.cancel()
         return False

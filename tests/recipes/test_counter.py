@@ -175,7 +175,7 @@ async def test_pitfall_44_a_lost_request_is_made_again(hosts: str, zk: Client) -
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(meddle)
-            proxy.hold()
+            proxy.hold_off()
             with pytest.raises(OutcomeUnknown):
                 await Counter(client, PATH).add(100)
     assert await Counter(zk, PATH).value() == 11
@@ -186,7 +186,7 @@ async def test_pitfall_44_another_session_cannot_tell(hosts: str, zk: Client) ->
     """The number is as it was, but the look is not ordered with what was asked in the session before."""
     await Counter(zk, PATH).add(1)
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
-        proxy.hold()
+        proxy.hold_off()
         proxy.lose_request(Op.SET_DATA)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_end_session, hosts, client, proxy)

@@ -549,7 +549,7 @@ async def test_a_take_that_was_lost_and_overtaken_is_not_ours(hosts: str, zk: Cl
             await zk.ensure_path(TAKEN)
             proxy.swallow_reply(Op.MULTI, then_closed=True)
         else:
-            proxy.hold()
+            proxy.hold_off()
             proxy.lose_request(Op.MULTI)
         tokens = []
 

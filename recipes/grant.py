@@ -15,7 +15,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -40,6 +40,8 @@ class Standing:
     path: str
     czxid: int
     session_id: int
+    mark: bytes | None = None
+    """what only we write into its data, if others may use its name after us"""
 
     @property
     def name(self) -> str:
@@ -153,11 +155,11 @@ async def holding(
     what: str,
     policy: Loss,
     raise_loss: bool = True,
-    besides: Sequence[str] = (),
+    release: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Grant]:
     """The block in which a grant is held; `raise_loss` False only cancels the body and sets `Grant.lost`.
 
-    At the end the znode is deleted, together with those `besides`.
+    `release` is called at its end, instead of `let_go`, and has to keep the same rules.
     """
     grant: Grant | None = None
     try:
@@ -171,8 +173,10 @@ async def holding(
     finally:
         if grant is not None:
             grant.end()
-        if grant is None or not grant.given_up:
-            await let_go(client, standing, besides=besides)
+        if release is not None:
+            await release()
+        elif grant is None or not grant.given_up:
+            await let_go(client, standing)
     if grant.lost and raise_loss:
         raise grant.loss()
 
@@ -191,7 +195,8 @@ async def let_go(
     if client.session.state.value is SessionState.CONNECTED:
         with trio.move_on_after(seconds, shield=True):
             try:
-                await _delete(client, paths)
+                if await _still_ours(client, standing):
+                    await _delete(client, paths)
                 return
             except NoNode:
                 if not besides:
@@ -199,7 +204,15 @@ async def let_go(
             except CoordError:
                 pass
     for path in paths:
-        client.janitor.delete(path)
+        client.janitor.delete(path, mark=standing.mark)
+
+
+async def _still_ours(client: Client, standing: Standing) -> bool:
+    """Is the znode of this name still the one that we made?"""
+    if standing.mark is None:
+        return True
+    data, _ = await client.get(standing.path)
+    return standing.mark in data and client.session.id == standing.session_id
 
 
 async def _delete(client: Client, paths: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from typing import Literal
 import trio
 
 from coord import ACL, Client, Loss, States
-from recipes.entries import Acquirable
+from recipes.acquirable import Acquirable
 from recipes.errors import GrantLost, LockLost
 from recipes.grant import Grant, holding
 from recipes.line import KAZOO, Kind, Layout

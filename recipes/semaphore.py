@@ -47,9 +47,9 @@ from coord import (
     States,
     Watch,
 )
-from recipes.entries import Acquirable
+from recipes.acquirable import Acquirable
 from recipes.errors import PermitLost, SemaphoreMismatch
-from recipes.grant import Grant, Standing, holding
+from recipes.grant import Grant, Standing, holding, let_go
 from recipes.line import KAZOO, Kind, Layout
 from recipes.lock import OnLoss
 from recipes.permits import places_of
@@ -128,6 +128,7 @@ class Semaphore(Acquirable[Grant]):
             raise ValueError(f"1 permit or more can be acquired, not {permits}: {self.path}")
         with trio.fail_after(timeout):
             leases = await self._take(permits, self.data if data is None else data, wait=wait)
+        others = [lease.path for lease in leases[1:]]
         async with holding(
             self._zk,
             leases[0],
@@ -135,7 +136,7 @@ class Semaphore(Acquirable[Grant]):
             what=f"permit of {self.path}",
             policy=self._policy,
             raise_loss=on_loss == "raise",
-            besides=[lease.path for lease in leases[1:]],
+            release=lambda: let_go(self._zk, leases[0], besides=others),
         ) as grant:
             yield grant
 

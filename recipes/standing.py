@@ -32,7 +32,7 @@ from uuid import UUID, uuid4
 
 import trio
 
-from coord import ACL, Client, ConnectionLost, NoNode, SessionExpired, Watch
+from coord import ACL, Client, ConnectionLost, NoNode, RequestTooLarge, SessionExpired, Watch
 from recipes.errors import LayoutConflict
 from recipes.grant import REVOKE, Standing
 from recipes.line import Kind, Layout, Place, ahead_of, at_front, blocks, foreign_to, in_order, places
@@ -192,6 +192,8 @@ class Line:
             except NoNode:
                 # Here and not before the loop: an empty container may be deleted at any time.
                 await self._make_parent()
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except ConnectionLost:
                 return await self._find(guid)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-WATCH_XID = -1
+from coord.wire.records import Xid
 
 
 @dataclass(eq=False)
@@ -40,6 +40,7 @@ class Proxy:
         self._nursery = nursery
         self._connections: set[_Connection] = set()
         self._doomed_op: int | None = None
+        self._doomed_request: int | None = None
         self._hold = False
         self._held_op: int | None = None
         self._held = self._pass = trio.Event()
@@ -51,7 +52,7 @@ class Proxy:
         self.requests: list[int] = []
         """the opcode of every request that passed"""
         self.events = 0
-        """how many watch events passed"""
+        """how many watch events have passed"""
 
     def swallow_reply(self, op: int, *, then_closed: bool = False) -> None:
         """Lose the reply to the next request `op`, with its connection; `then_closed`: and admit no other."""
@@ -67,9 +68,18 @@ class Proxy:
     def let_pass(self) -> None:
         self._pass.set()
 
+    def lose_request(self, op: int) -> None:
+        """Lose the next request `op` itself, with its connection: to its sender it looks the same."""
+        self._doomed_request = op
+        self.lost = trio.Event()
+
+    def hold_off(self) -> None:
+        """Let no new connection through until `reopen`; those that are there stay."""
+        self._open = trio.Event()
+
     def close(self) -> None:
         """Cut every connection, and let no new one through until `reopen`."""
-        self._open = trio.Event()
+        self.hold_off()
         self.cut()
 
     def reopen(self) -> None:
@@ -77,7 +87,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Forget every order to lose something, and let connections through."""
-        self._doomed_op, self._hold = None, False
+        self._doomed_op, self._doomed_request, self._hold = None, None, False
         self.reopen()
 
     def cut(self) -> None:
@@ -133,6 +143,11 @@ class Proxy:
 
     def _sent(self, connection: _Connection, frame: bytes) -> bool:
         xid, op = struct.unpack_from(">ii", frame)
+        if op == self._doomed_request:
+            self._doomed_request = None
+            self.lost.set()
+            connection.scope.cancel()
+            return False
         self.requests.append(op)
         if op == self._doomed_op:
             self._doomed_op, connection.doomed_xid = None, xid
@@ -140,11 +155,11 @@ class Proxy:
 
     def _answered(self, connection: _Connection, frame: bytes) -> bool:
         (xid,) = struct.unpack_from(">i", frame)
-        self.events += xid == WATCH_XID
+        self.events += xid == Xid.NOTIFICATION
         if xid != connection.doomed_xid:
             return True
         if self._hold:
-            self._open = trio.Event()
+            self.hold_off()
         self.lost.set()
         connection.scope.cancel()
         return False

@@ -23,6 +23,7 @@ from recipes import (
     leaders,
 )
 from recipes.beside import beside
+from recipes.controller import LISTS
 from recipes.kafka import NO_LEADER
 from tests.recipes.cluster import (
     ORDERS,
@@ -32,6 +33,7 @@ from tests.recipes.cluster import (
     until,
     until_gone,
     until_led,
+    until_there,
 )
 from tests.recipes.proxy import Proxy, open_proxy
 
@@ -51,6 +53,19 @@ async def test_topics_and_partitions_that_appear_get_leaders(zk: Client) -> None
         # As Kafka's own tools would do it.
         await zk.create("/brokers/topics/old", b'{"version":1,"partitions":{"0":[2]}}')
         await until_led(topics, 2, TopicPartition("old", 0))
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("missing", LISTS)
+async def test_what_is_looked_at_is_made_if_missing(zk: Client, missing: str) -> None:
+    for path in LISTS:
+        await zk.ensure_path(path if path != missing else path.rpartition("/")[0] or "/")
+    async with controlled(zk) as topics:
+        await until_there(zk, missing)
+        await zk.ensure_path("/brokers/topics")
+        await topics.create("orders", {0: [1]})
+        async with broker(zk, 1):
+            await until_led(topics, 1)
 
 
 @pytest.mark.trio

@@ -231,7 +231,9 @@ async def test_replicas_move_without_losing_what_was_in_sync(zk: Client) -> None
         await topics.create("orders", {0: [1, 2]})
         await until_led(topics, 1)
         topic_id = (await topics.records())["orders"][0].topic_id
-        await topics.reassign({ORDERS: [3, 2], TopicPartition("missing", 0): [1]})
+        await topics.reassign(
+            {ORDERS: [3, 2], TopicPartition("missing", 0): [1], TopicPartition("x", 1): [2]}
+        )
         view = await until(topics, lambda view: view.topics["orders"].reassigning)
         assert view.topics["orders"] == TopicRecord({0: (3, 2, 1)}, {0: (3,)}, {0: (1,)}, topic_id)
         assert view.states[ORDERS] == PartitionState(1, 0, 1, (1, 2))  # 1 leads until 3 has caught up

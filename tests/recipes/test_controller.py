@@ -34,6 +34,7 @@ from tests.recipes.cluster import (
     until_gone,
     until_led,
     until_there,
+    written,
 )
 from tests.recipes.proxy import Proxy, open_proxy
 
@@ -333,10 +334,14 @@ async def test_who_alone_is_in_sync_has_to_wait_and_may_change_its_mind(zk: Clie
         await until_led(topics, 1)
         async with broker(zk, 2), trio.open_nursery() as nursery:
             nursery.start_soon(BrokerRegistry(zk).leave, me)
-            await topics.create("other", {0: [1, 2]})  # by then the controller has seen the request
-            await until_led(topics, 2, TopicPartition("other", 0))
-            assert len(await zk.children("/admin/controlled_shutdown")) == 1
-            assert nursery.child_tasks  # it waits
+            for later in ("other", "third"):  # by then the controller has seen the request, and been through
+                await topics.create(later, {0: [1, 2]})
+                await until_led(topics, 2, TopicPartition(later, 0))
+            assert await written(zk, f"/admin/controlled_shutdown/1-{me.epoch}") == {
+                "version": 1,
+                "brokerid": 1,
+                "broker_epoch": me.epoch,
+            }
             nursery.cancel_scope.cancel()
         await until_gone(zk, f"/admin/controlled_shutdown/1-{me.epoch}")
         await topics.create("again", {0: [1, 2]})

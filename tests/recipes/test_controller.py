@@ -27,6 +27,7 @@ from recipes.controller import LISTS
 from recipes.kafka import NO_LEADER
 from tests.recipes.cluster import (
     ORDERS,
+    SECONDS,
     broker,
     controlled,
     end_session,
@@ -94,10 +95,11 @@ async def test_a_replica_is_in_sync_when_its_leader_says_so(zk: Client) -> None:
             await topics.change_isr(ORDERS, leader=2, leader_epoch=0, add=[1])
             # The preferred leader may lead again: the controller has heard of it.
             assert await until_led(topics, 1) == PartitionState(1, 1, 1, (2, 1))
-        async with zk.watch_children("/isr_change_notification") as states:
-            async for names in states:
-                if not names:
-                    break
+        with trio.fail_after(SECONDS):
+            async with zk.watch_children("/isr_change_notification") as states:
+                async for names in states:
+                    if not names:
+                        break
 
 
 @pytest.mark.trio
@@ -256,10 +258,11 @@ async def test_many_partitions_move_at_once_and_a_move_can_be_turned_back(zk: Cl
         view = await until(topics, lambda view: view.topics["orders"].reassigning == {1})
         assert view.topics["orders"].replicas == {0: (2, 1), 1: (3, 1), 2: (2, 1)}
         data, _ = await zk.get("/admin/reassign_partitions")
-        async with zk.watch_data("/admin/reassign_partitions") as states:
-            async for node in states:  # only what is not through yet remains
-                if node is not None and len(json.loads(node.data)["partitions"]) == 1:
-                    break
+        with trio.fail_after(SECONDS):
+            async with zk.watch_data("/admin/reassign_partitions") as states:
+                async for node in states:  # only what is not through yet remains
+                    if node is not None and len(json.loads(node.data)["partitions"]) == 1:
+                        break
         await zk.set("/admin/reassign_partitions", data.replace(b"[3]", b"[1]"))
         await until_gone(zk, "/admin/reassign_partitions")
         found = (await topics.records())["orders"][0]
@@ -374,10 +377,7 @@ async def test_who_loses_its_session_while_leaving_asks_again(hosts: str, zk: Cl
         await topics.create("orders", {0: [1, 2]})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(BrokerRegistry(other).leave, me)
-            async with zk.watch_exists(f"/admin/controlled_shutdown/1-{me.epoch}") as states:
-                async for stat in states:
-                    if stat is not None:
-                        break
+            await until_there(zk, f"/admin/controlled_shutdown/1-{me.epoch}")
             first = me.epoch
             await end_session(hosts, other)
             await me.epochs.wait_value(lambda epoch: epoch != first)

@@ -153,6 +153,7 @@ async def reign(client: Client, chroot: str, broker_id: int, policy: Loss) -> As
     """Waits to be elected, then is the block in which we are the controller; raises `ControllerMoved` when
     that ends before the block does."""
     standing: Standing | None = None
+    term: Term | None = None
     try:
         elected = await campaign(client, chroot, broker_id)
         standing = elected.standing
@@ -161,6 +162,8 @@ async def reign(client: Client, chroot: str, broker_id: int, policy: Loss) -> As
             async with beside(lambda: _watch_office(client, term, guard)):
                 yield term
     finally:
+        if term is not None:
+            term.end()
         # Also when the campaign was cancelled: the office may be ours without our knowing.
         await let_go_of_name(client, chroot + CONTROLLER, standing)
     if term.lost:

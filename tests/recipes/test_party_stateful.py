@@ -80,11 +80,11 @@ async def play(world: World, steps: list[Step], layout: PartyLayout) -> None:
 ACTIONS = ("join", "join", "leave", EXPIRE, *FAULTS)
 
 
-@stateful(*ACTIONS, members=3, examples=25)
+@stateful(*ACTIONS, members=3, examples=12)
 async def test_everybody_sees_who_is_there(world: World, steps: list[Step]) -> None:
     await play(world, steps, PartyLayout.KAZOO)
 
 
-@stateful(*ACTIONS, members=3, examples=25)
+@stateful(*ACTIONS, members=3, examples=12)
 async def test_everybody_sees_who_is_there_by_fixed_names(world: World, steps: list[Step]) -> None:
     await play(world, steps, PartyLayout.CURATOR)

@@ -7,12 +7,11 @@ It ends when its standard input does, so that it never outlives the demo, howeve
 
 from __future__ import annotations
 
-import os
-
 import trio
 
 import coord
 from demos._picture import DECREE, PULSE, REFUSED
+from demos._stage import while_input_lasts
 from recipes import (
     BrokerInfo,
     BrokerRegistry,
@@ -38,10 +37,7 @@ class BrokerProcess:
         self._session_seconds = session_seconds
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve)
-            await _until_input_ends()
-            nursery.cancel_scope.cancel()
+        await while_input_lasts(self._serve)
 
     async def _serve(self) -> None:
         async with coord.connect(self._server, timeout=self._session_seconds) as self._zk:
@@ -111,9 +107,3 @@ class BrokerProcess:
                 return str(error)
             except (coord.ConnectionLost, coord.SessionExpired):
                 continue  # on this connection; the next one can carry the write
-
-
-async def _until_input_ends() -> None:
-    async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
-        while await stdin.receive_some():
-            pass

@@ -1,4 +1,6 @@
-"""A cluster of brokers that loses brokers, and its controller, and goes on: Kafka's protocol on coord.
+"""A cluster of brokers that loses some, and its controller, and goes on.
+
+Kafka's protocol for brokers, controllers and partitions, on coord.
 
 Owns the story and its stage: an ensemble of three servers, and brokers, all of them real processes that are
 killed, stopped and woken. Each step is proven by the demo's own watches of the znodes, and by what the
@@ -19,9 +21,7 @@ meant to lead.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +34,7 @@ import coord
 from coord.testing import LocalEnsemble, local_ensemble
 from demos._broker import BrokerProcess
 from demos._picture import Picture
+from demos._stage import INTERRUPTED, NotObserved, cancel_on_signal, open_actor
 from demos._view import can_show_live, make_view
 
 SERVERS: Final = 3
@@ -42,7 +43,6 @@ BROKERS: Final = 4
 SESSION_SECONDS: Final = 2.0
 HOLD_SECONDS: Final = 4.0
 """A session that is not kept alive is over by then, with the servers' own grace."""
-INTERRUPTED: Final = 130
 PAUSE_SECONDS: Final = 0.6
 STEP_SECONDS: Final = 15.0
 """The deadline of each step; most of it is the time a session lasts."""
@@ -58,10 +58,6 @@ class Step:
     failed: bool = False
 
 
-class NotObserved(Exception):
-    """A step did not come about in time, or something came about that must not."""
-
-
 class Cluster:
     """The broker processes: each in a process group of its own, none of which outlives the `async with`."""
 
@@ -75,16 +71,8 @@ class Cluster:
     async def start(self, broker: int) -> None:
         options = {"--server": self._server, "--id": broker, "--size": self._size}
         words = [word for pair in options.items() for word in map(str, pair)]
-        self.processes[broker] = await trio.lowlevel.open_process(
-            [sys.executable, "-P", "-m", "demos.broker_cluster", "broker", *words],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            },  # not what lies in the folder we are in
-            stdin=subprocess.PIPE,  # a broker whose input ends knows that the demo is gone
-            stderr=self._errors,
-            process_group=0,  # Ctrl-C is for the demo; and a stopped one dies when its group is orphaned
-        )
+        module = "demos.broker_cluster"
+        self.processes[broker] = await open_actor(module, "broker", *words, stderr=self._errors)
 
     def errors(self) -> str:
         """What the brokers have complained of."""
@@ -322,7 +310,7 @@ async def play(options: Options) -> int:
         view = make_view(picture, story.steps, ensemble.connect_string, live=live)
         status = INTERRUPTED
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+            nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
             nursery.start_soon(picture.follow)
             nursery.start_soon(view.run)
             await story.run()
@@ -337,20 +325,15 @@ async def play(options: Options) -> int:
         return status
 
 
-async def _cancel_on_signal(scope: trio.CancelScope) -> None:
-    """Ctrl-C ends the demo like its end does: every process is ended on the way out."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """`coord demo`; returns the exit status: 0 if every step was observed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["broker"]:
         return _run_broker(arguments[1:])
     parser = argparse.ArgumentParser(
-        prog="coord demo", description="A cluster of brokers that loses some, and goes on."
+        prog="coord demo",
+        description="A cluster of brokers that loses some, and goes on.",
+        epilog="There are more demos: coord demo --list",
     )
     parser.add_argument("--serve", action="store_true", help="keep running afterwards, to be explored")
     parser.add_argument("--plain", action="store_true", help="plain lines, as when the output is no terminal")

@@ -18,8 +18,8 @@ from demos.__main__ import title
 
 ROOT = Path(__file__).parent.parent.parent
 MARK = "COORD_TESTED_DEMO"
-SECONDS_MAX = 20
-"""Of a demo, on a machine that has other things to do; they are meant to take half of it."""
+SECONDS_MAX = 60
+"""Of a demo, on a machine that has other things to do; by itself it takes some 6 seconds."""
 COLUMNS = 80
 
 
@@ -46,9 +46,8 @@ def started(name: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def play(name: str) -> list[str]:
     """Its lines, of a demo that has gone well."""
-    began = time.monotonic()
     with started(name) as (process, _):
-        output, errors = process.communicate(timeout=2 * SECONDS_MAX)
+        output, errors = process.communicate(timeout=SECONDS_MAX)
     assert process.returncode == 0, output + errors
     assert errors == ""
     lines = output.splitlines()
@@ -56,7 +55,6 @@ def play(name: str) -> list[str]:
     assert [line for line in lines if len(line) > COLUMNS] == []
     assert [line for line in lines if line.startswith("✗")] == []
     assert str(Path.home()) not in output
-    assert time.monotonic() - began < SECONDS_MAX
     return lines
 
 

@@ -51,6 +51,8 @@ COLUMNS: Final = 80
 SECONDS_MAX: Final = 60.0
 """Of a whole demo, on a machine that is busy otherwise; it takes some 6 by itself."""
 INTERRUPTED: Final = 130
+BOLD, RED, GREEN = 1, 31, 32
+"""terminals' numbers for them"""
 
 
 class NotObserved(Exception):
@@ -122,8 +124,7 @@ class Stage:
     def step(self, title: str) -> None:
         """What comes next. `hears` listens from here on."""
         self._step_at = len(self.lines)
-        bold = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
-        print(f"\n{bold[0]}{textwrap.fill(f'* {title}', COLUMNS, subsequent_indent='  ')}{bold[1]}")
+        print(_styled(BOLD, "\n" + textwrap.fill(f"* {title}", COLUMNS, subsequent_indent="  ")), flush=True)
 
     def tell(self, text: str, *, who: str = "") -> None:
         """A line of `who`, or of the demo itself."""
@@ -145,9 +146,15 @@ class Stage:
 
     def prove(self, claim: str, holds: bool) -> None:
         """Say that it is so; raises `NotObserved` if it is not."""
-        print(textwrap.fill(f"{'✓' if holds else '✗'} {claim}", COLUMNS, subsequent_indent="  "), flush=True)
+        text = textwrap.fill(f"{'✓' if holds else '✗'} {claim}", COLUMNS, subsequent_indent="  ")
+        print(_styled(GREEN if holds else RED, text), flush=True)
         if not holds:
             raise NotObserved(f"this is not so: {claim}")
+
+
+def _styled(style: int, text: str) -> str:
+    """On a terminal; plain elsewhere."""
+    return f"\x1b[{style}m{text}\x1b[0m" if sys.stdout.isatty() else text
 
 
 # -- the programs -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A work queue whose workers are killed; still, each item is done exactly once.
+"""A work queue whose workers are killed: each item is done exactly once.
 
 Three workers take parcels from a queue and enter each in a ledger: in the transaction that takes the parcel
 out of the queue. Two are killed while they hold a parcel, one is frozen until others have done everything,

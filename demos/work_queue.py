@@ -23,7 +23,7 @@ from coord.testing import embedded_server
 from demos._stage import Stage, perform, say
 from recipes import ItemLost, Queue
 
-PARCELS: Final = tuple(f"parcel-{number:02}" for number in range(1, 13))
+PARCELS: Final = tuple(f"parcel-{number:02}" for number in range(1, 11))
 KILLED: Final = ("anna", "bert")
 FROZEN: Final = "carl"
 SUBSTITUTES: Final = ("dora", "emil")

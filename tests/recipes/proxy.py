@@ -61,6 +61,11 @@ class Proxy:
     def reopen(self) -> None:
         self._open.set()
 
+    def heal(self) -> None:
+        """Forget every order to lose something, and let connections through."""
+        self._doomed_op, self._hold = None, False
+        self.reopen()
+
     def cut(self) -> None:
         for connection in list(self._connections):
             connection.scope.cancel()

@@ -122,10 +122,13 @@ public class Driver {
             .retryPolicy(new ExponentialBackoffRetry(50, 8, 2_000))
             .defaultData("curator".getBytes(UTF_8))
             .build();
-        clients.put(name, zk);
         zk.getConnectionStateListenable().addListener((client, state) -> say("*", name, state));
         zk.start();
-        if (!zk.blockUntilConnected(10, TimeUnit.SECONDS)) throw new IllegalStateException("not connected");
+        if (!zk.blockUntilConnected(10, TimeUnit.SECONDS)) {
+            zk.close();
+            throw new IllegalStateException("not connected");
+        }
+        clients.put(name, zk);
         ZooKeeper session = zk.getZookeeperClient().getZooKeeper();
         return new Object[] {session.getSessionId(), HexFormat.of().formatHex(session.getSessionPasswd())};
     }

@@ -110,12 +110,13 @@ class Jvm:
             trio.lowlevel.FdStream(os.dup(self.process.stdout.fileno())) as answers,
             trio.open_nursery() as nursery,
         ):
-            curator = Curator(requests, self._tags)
-            nursery.start_soon(curator.listen, answers)
+            # It listens until the end, even of a talk that is cancelled: clients are closed then.
+            curator, listening = Curator(requests, self._tags), trio.CancelScope(shield=True)
+            nursery.start_soon(curator.listen, answers, listening)
             try:
                 yield curator
             finally:
-                nursery.cancel_scope.cancel(reason="the talk is over")
+                listening.cancel(reason="the talk is over")
 
     def kill(self) -> None:
         self.process.kill()
@@ -147,7 +148,13 @@ class Curator:
         self._answers: dict[str, trio.MemorySendChannel[list[str]]] = {}
         self._events: dict[str, trio.MemorySendChannel[list[str]]] = {}
 
-    async def listen(self, stream: trio.abc.ReceiveStream) -> None:
+    async def listen(self, stream: trio.abc.ReceiveStream, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._listen(stream)
+        for channel in (*self._answers.values(), *self._events.values()):
+            channel.close()
+
+    async def _listen(self, stream: trio.abc.ReceiveStream) -> None:
         rest = b""
         async for piece in stream:
             *lines, rest = (rest + piece).split(b"\n")
@@ -160,8 +167,6 @@ class Curator:
                     channel = self._answers.pop(tag, None)
                 if channel is not None:
                     channel.send_nowait(words)
-        for channel in (*self._answers.values(), *self._events.values()):
-            channel.close()
 
     async def ask(self, *words: object) -> list[str]:
         """One request; may be cancelled, which Curator does not learn of. Raises `CuratorError`,

@@ -154,20 +154,20 @@ class Soak:
                 nursery.start_soon(self._stop, victim)
 
     async def _stop(self, victim: Contender) -> None:
-        """For longer than its session lasts."""
+        """For longer than its session lasts, even as a new leader has it."""
         victim.tally["stopped"] += 1
         victim.stopped = True
         victim.signal(signal.SIGSTOP)
         try:
-            await trio.sleep(self._timeout + self._random.uniform(0.5, 3))
+            await trio.sleep(2 * self._timeout + self._random.uniform(0.5, 3))
         finally:
             victim.signal(signal.SIGCONT)
             victim.stopped = False
-            victim.woken = trio.current_time()
+            victim.woken.append(trio.current_time())
 
     async def _victim(self) -> Contender:
-        """Half of the time the next to be granted a lock, in the middle of what it does then."""
-        if self._random.random() < 0.5:
+        """Mostly the next to be granted a lock, in the middle of what it does then."""
+        if self._random.random() < 0.7:
             with trio.move_on_after(1):
                 return self.contenders[await self.store.next_holder()]
         return self._random.choice(list(self.contenders.values()))

@@ -18,6 +18,7 @@ import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -51,6 +52,7 @@ import org.apache.curator.framework.recipes.queue.QueueSerializer;
 import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.shared.SharedCountListener;
 import org.apache.curator.framework.recipes.shared.SharedCountReader;
+import org.apache.curator.framework.recipes.shared.VersionedValue;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.ExponentialBackoffRetry;
 import org.apache.zookeeper.ZooKeeper;
@@ -59,8 +61,8 @@ import org.apache.zookeeper.data.Stat;
 /**
  * Curator's recipes, played by lines on standard input and output: what `driver.py` talks to.
  *
- * A line is words between single spaces, each URL-encoded. The first word of a request is a tag, with which its
- * answer begins, too:
+ * A line is words between single spaces, each URL-encoded. The first word of a request is a tag, with which
+ * its answer begins, too:
  *
  *     1 connect zk 127.0.0.1:2181 10000      ->  1 ok 0x100001a 1f00...
  *     2 make one zk mutex /path              ->  2 ok
@@ -68,13 +70,13 @@ import org.apache.zookeeper.data.Stat;
  *     4 do one release                       ->  4 ok
  *     5 do one nonsense                      ->  5 error IllegalArgumentException nonsense
  *
- * Each recipe has a thread of its own, since Curator's locks belong to threads: what one is asked is done in order,
- * what several are asked, at the same time. What happens by itself is told by lines like `* one leading`.
+ * Each recipe has a thread of its own, since Curator's locks belong to threads: what one is asked is done in
+ * order, what several are asked, at the same time. What happens by itself is told by lines like `* one leading`.
  * The process ends with its input.
  */
 public class Driver {
     interface Recipe {
-        /** What the words of the answer are: an array or a collection of them, one object, or null for none. */
+        /** The words of the answer: an array or a collection of them, one object, or null for none. */
         Object does(String verb, Words words) throws Exception;
     }
 
@@ -91,8 +93,8 @@ public class Driver {
             Words words = new Words(line);
             String tag = words.word(), verb = words.word();
             Actor actor = verb.equals("do") ? actors.get(words.word()) : null;
-            if (actor != null) actor.thread.execute(() -> answer(tag, () -> actor.recipe.does(words.word(), words)));
-            else others.execute(() -> answer(tag, () -> serve(verb, words)));
+            if (actor == null) others.execute(() -> answer(tag, () -> serve(verb, words)));
+            else actor.thread.execute(() -> answer(tag, () -> actor.recipe.does(words.word(), words)));
         }
         Runtime.getRuntime().halt(0);
     }
@@ -134,7 +136,7 @@ public class Driver {
     }
 
     static Object close(String name) throws Exception {
-        for (String actor : actors.keySet()) if (actors.get(actor).client.equals(name)) drop(actor);
+        actors.forEach((actor, one) -> { if (one.client.equals(name)) drop(actor); });
         clients.remove(name).close();
         return null;
     }
@@ -159,22 +161,28 @@ public class Driver {
         return null;
     }
 
-    static Recipe recipe(String name, CuratorFramework zk, String kind, String path, Words words) throws Exception {
+    static Recipe recipe(String name, CuratorFramework zk, String kind, String path, Words words)
+            throws Exception {
         switch (kind) {
             case "mutex": return mutex(name, zk, new InterProcessMutex(zk, path));
             case "semaphoremutex": return semaphoreMutex(new InterProcessSemaphoreMutex(zk, path));
             case "readwrite": return readWrite(name, zk, new InterProcessReadWriteLock(zk, path));
-            case "semaphore": return semaphore(zk, path, new InterProcessSemaphoreV2(zk, path, words.number()));
+            case "semaphore":
+                return semaphore(zk, path, new InterProcessSemaphoreV2(zk, path, words.number()));
+            case "countedsemaphore":
+                return semaphore(zk, path, new InterProcessSemaphoreV2(zk, path, started(zk, words)));
             case "latch": return latch(name, new LeaderLatch(zk, path, words.word()));
             case "selector": return selector(name, zk, path, words.word());
             case "barrier": return barrier(new DistributedBarrier(zk, path));
-            case "doublebarrier": return doubleBarrier(new DistributedDoubleBarrier(zk, path, words.number()));
+            case "doublebarrier":
+                return doubleBarrier(new DistributedDoubleBarrier(zk, path, words.number()));
             case "queue": return queue(name, zk, path, words.word(), words.word());
             case "priorityqueue": return priorityQueue(name, zk, path, words.word(), words.word());
             case "count": return count(name, new SharedCount(zk, path, words.number()));
             case "integer": return number(new DistributedAtomicInteger(zk, path, RETRY), Integer::valueOf);
             case "long": return number(new DistributedAtomicLong(zk, path, RETRY), Long::valueOf);
-            case "member": return member(new GroupMember(zk, path, words.word(), words.word().getBytes(UTF_8)));
+            case "member":
+                return member(new GroupMember(zk, path, words.word(), words.word().getBytes(UTF_8)));
             default: throw unknown(kind);
         }
     }
@@ -240,6 +248,13 @@ public class Driver {
                 default: throw unknown(verb);
             }
         };
+    }
+
+    /** A semaphore's limit: the path of a SharedCount, and what it is to be where there is none. */
+    static SharedCount started(CuratorFramework zk, Words words) throws Exception {
+        SharedCount count = new SharedCount(zk, words.word(), words.number());
+        count.start();
+        return count;
     }
 
     // -- leaders ------------------------------------------------------------------------------------------
@@ -333,12 +348,16 @@ public class Driver {
 
     // -- queues and numbers -------------------------------------------------------------------------------
 
-    /** `role` "both" also consumes: each item is told as it is taken; one that is called "bad" is refused. */
-    static QueueBuilder<String> builder(String name, CuratorFramework zk, String path, String lock, String role) {
+    /** What a queue's consumer waits for, at an item that is called "slow". */
+    static final SynchronousQueue<String> going = new SynchronousQueue<>();
+
+    /** `role` "both" also consumes: each item is told as it is taken. */
+    static QueueBuilder<String> builder(
+            String name, CuratorFramework zk, String path, String lock, String role) {
         QueueConsumer<String> consumer = new QueueConsumer<>() {
             public void consumeMessage(String item) throws Exception {
                 say("*", name, "item", item);
-                if (item.equals("bad")) throw new IllegalArgumentException(item);
+                if (item.equals("slow")) going.take();
             }
             public void stateChanged(CuratorFramework client, ConnectionState state) {}
         };
@@ -356,7 +375,10 @@ public class Driver {
         return (verb, words) -> {
             switch (verb) {
                 case "start": queue.start(); return null;
-                case "put": queue.put(words.word()); return queue.flushPuts(10, TimeUnit.SECONDS);
+                case "put":
+                    queue.put(words.word());
+                    return queue.flushPuts(10, TimeUnit.SECONDS);
+                case "go": going.put(verb); return null;
                 case "close": queue.close(); return null;
                 default: throw unknown(verb);
             }
@@ -368,7 +390,9 @@ public class Driver {
         return (verb, words) -> {
             switch (verb) {
                 case "start": queue.start(); return null;
-                case "put": queue.put(words.word(), words.number()); return queue.flushPuts(10, TimeUnit.SECONDS);
+                case "put":
+                    queue.put(words.word(), words.number());
+                    return queue.flushPuts(10, TimeUnit.SECONDS);
                 case "close": queue.close(); return null;
                 default: throw unknown(verb);
             }
@@ -377,7 +401,9 @@ public class Driver {
 
     static Recipe count(String name, SharedCount count) {
         count.addListener(new SharedCountListener() {
-            public void countHasChanged(SharedCountReader reader, int value) { say("*", name, "count", value); }
+            public void countHasChanged(SharedCountReader reader, int value) {
+                say("*", name, "count", value);
+            }
             public void stateChanged(CuratorFramework client, ConnectionState state) {}
         });
         return (verb, words) -> {
@@ -385,7 +411,9 @@ public class Driver {
                 case "start": count.start(); return null;
                 case "get": return count.getCount();
                 case "set": count.setCount(words.number()); return null;
-                case "add": return count.trySetCount(count.getVersionedValue(), count.getCount() + words.number());
+                case "add":
+                    VersionedValue<Integer> before = count.getVersionedValue();
+                    return count.trySetCount(before, before.getValue() + words.number());
                 case "close": count.close(); return null;
                 default: throw unknown(verb);
             }
@@ -425,19 +453,24 @@ public class Driver {
 
     static void answer(String tag, Callable<Object> work) {
         try {
-            Object result = work.call();
-            if (result instanceof Collection<?> collection) result = collection.toArray();
-            Object[] words = result instanceof Object[] array ? array : result == null ? new Object[0] : new Object[] {result};
-            say(tag, Stream.concat(Stream.of("ok"), Stream.of(words)).toArray());
+            Stream<?> words = stream(work.call());
+            say(tag, Stream.concat(Stream.of("ok"), words).toArray());
         } catch (Throwable error) {
             say(tag, "error", error.getClass().getSimpleName(), String.valueOf(error.getMessage()));
         }
     }
 
+    static Stream<?> stream(Object result) {
+        if (result instanceof Collection<?> collection) return collection.stream();
+        if (result instanceof Object[] array) return Stream.of(array);
+        return Stream.ofNullable(result);
+    }
+
     static void say(String tag, Object... words) {
-        String line = Stream.of(words).map(word -> " " + URLEncoder.encode(word.toString(), UTF_8)).collect(Collectors.joining());
+        StringBuilder line = new StringBuilder(tag);
+        for (Object word : words) line.append(' ').append(URLEncoder.encode(word.toString(), UTF_8));
         synchronized (OUT) {
-            OUT.println(tag + line);
+            OUT.println(line);
             OUT.flush();
         }
     }

@@ -336,7 +336,7 @@ class Membership(Recipe):
 
 
 class ItemQueue(Recipe):
-    """DistributedQueue, DistributedPriorityQueue. A consumer says ``item``, and which; at "bad" it throws."""
+    """DistributedQueue, DistributedPriorityQueue. A consumer says ``item``, and which; at "slow" it waits."""
 
     async def start(self) -> None:
         await self.ask("start")
@@ -344,6 +344,10 @@ class ItemQueue(Recipe):
     async def put(self, item: str, *priority: int) -> None:
         """Returns when it is there."""
         await self.ask("put", item, *priority)
+
+    async def go(self) -> None:
+        """Lets a consumer end its item "slow"."""
+        await self.ask("go")
 
     async def close(self) -> None:
         await self.ask("close")
@@ -423,6 +427,10 @@ class CuratorClient:
 
     async def semaphore(self, path: str, leases: int) -> Mutex:
         return Mutex(*await self._make("semaphore", path, leases))
+
+    async def counted_semaphore(self, path: str, count_path: str, first: int) -> Mutex:
+        """Its limit is that of a SharedCount."""
+        return Mutex(*await self._make("countedsemaphore", path, count_path, first))
 
     async def latch(self, path: str, name: str) -> Leadership:
         return Leadership(*await self._make("latch", path, name))

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 import coord
 from coord.testing import embedded_server
 from recipes import Lock, LockLost
-from tests.recipes.faults import FAULTS, TIMEOUT, Step, World, cancel_everywhere, open_world, stateful
+from tests.recipes.faults import EXPIRE, FAULTS, TIMEOUT, Step, World, cancel_everywhere, open_world, stateful
 
 PATH = "/lock"
 
@@ -77,28 +77,44 @@ async def test_a_cancelled_acquire_leaves_nothing(autojump_clock: MockClock) -> 
 
 @stateful("enter", "leave", *FAULTS, members=3)
 async def test_one_holds_the_lock_whatever_happens(world: World, steps: list[Step]) -> None:
+    await contend_at_random(world, steps, overlapping=False)
+
+
+@stateful("enter", "leave", EXPIRE, *FAULTS, members=3)
+async def test_no_update_is_lost_to_one_that_comes_late(world: World, steps: list[Step]) -> None:
+    await contend_at_random(world, steps, overlapping=True)
+
+
+async def contend_at_random(world: World, steps: list[Step], *, overlapping: bool) -> None:
+    """Holders read a counter when they come and write what follows when they go, fenced by their grants."""
     holders: list[int] = []
     leave: dict[int, trio.Event] = {}
-    tokens: list[int] = []
+    written, unknown = 0, 0
+    await world.zk.create("/counter", b"0")
 
-    async def contend(zk: coord.Client, number: int, event: trio.Event) -> None:
-        try:
-            async with Lock(zk, PATH) as grant:
-                holders.append(number)
-                tokens.append(grant.token)
-                try:
-                    assert len(holders) == 1
-                    await event.wait()
-                finally:
-                    holders.remove(number)
-        except LockLost:
-            pass
+    async def contend(zk: coord.Client, number: int) -> None:
+        nonlocal written, unknown
+        async with Lock(zk, PATH).acquire(on_loss="move_on") as grant:
+            holders.append(number)
+            try:
+                assert len(holders) == 1 or overlapping
+                value = int((await zk.get("/counter", linearizable=True))[0])
+                await leave[number].wait()
+                async with grant.transaction() as transaction:
+                    transaction.set("/counter", b"%d" % (value + 1))
+                written += 1
+            except coord.ConnectionLost:
+                unknown += 1
+            except (LockLost, coord.SessionExpired):
+                pass
+            finally:
+                holders.remove(number)
 
     for number, step in enumerate(steps):
         member = world.members[step.member]
         if step.action == "enter":
             leave[number] = trio.Event()
-            member.start(contend, member.zk, number, leave[number])
+            member.start(contend, member.zk, number)
         elif step.action == "leave":
             for one in holders:
                 leave[one].set()
@@ -109,5 +125,5 @@ async def test_one_holds_the_lock_whatever_happens(world: World, steps: list[Ste
         event.set()
     await world.heal()
     assert holders == []
-    assert tokens == sorted(set(tokens))
+    assert written <= int((await world.zk.get("/counter"))[0]) <= written + unknown
     assert await world.zk.exists(PATH) is None or await world.zk.children(PATH) == []

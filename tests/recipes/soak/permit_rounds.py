@@ -15,7 +15,7 @@ from tests.recipes.soak.store import room
 
 async def with_the_permit(order: Order, token: int) -> None:
     async with room(order.store, order.who, order.path, token):
-        await trio.sleep(random.uniform(0, 0.02))
+        await trio.sleep(random.uniform(0.02, 0.1))  # long enough to meet others
     say("acknowledged", token)
 
 

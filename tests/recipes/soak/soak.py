@@ -26,6 +26,7 @@ from tests.recipes.soak.order import (
     CONSUMED_PATH,
     CURATOR_PATH,
     KAZOO_PATH,
+    PERMITS,
     PERMITS_PATH,
     QUEUE_PATH,
     Order,
@@ -233,15 +234,20 @@ class Soak:
                 (await zk.get(f"{CONSUMED_PATH}/{name}"))[0].decode()
                 for name in await zk.children(CONSUMED_PATH)
             ]
-            remaining = []
-            queue = Queue(zk, QUEUE_PATH)
+            self._findings = Findings(consumed, await self._drain(zk))
+
+    async def _drain(self, zk: coord.Client) -> list[str]:
+        remaining = []
+        queue = Queue(zk, QUEUE_PATH)
+        with trio.move_on_after(END_SECONDS):
             try:
                 while True:
                     async with queue.take(wait=False) as item:
                         remaining.append(item.data.decode())
             except trio.WouldBlock:
-                pass
-            self._findings = Findings(consumed, remaining)
+                return remaining
+        self.wrong.append(f"the queue is not empty after {END_SECONDS} s")
+        return remaining
 
     async def _expect_nothing(self, zk: coord.Client, path: str) -> None:
         left: Sequence[str] | None = None
@@ -266,18 +272,23 @@ LEAVES_NOTHING_AT: dict[Work, Callable[[str], list[str]]] = {
 
 
 def cast(size: int, *, curator: bool) -> list[Role]:
-    """Of 20: 7 want Curator's lock, 7 kazoo's, 3 a permit, 3 items. Few are Curator's: each is a JVM.
+    """Of 20: 6 want Curator's lock, 7 kazoo's, 4 a permit, 3 items. Few are Curator's: each is a JVM.
 
     Without Curator, kazoo's lock is wanted by all who want one.
     """
-    few = max(2, size // 6)
-    half = (size - 2 * few) // 2
-    with_curator = [Role("curator", Work.LOCK, CURATOR_PATH)] * max(1, half // 3)
-    with_curator += [Role("coord", Work.LOCK, CURATOR_PATH)] * (half - len(with_curator))
-    roles = with_curator if curator else _mixed(half, Work.LOCK, KAZOO_PATH)
-    roles += _mixed(size - 2 * few - half, Work.LOCK, KAZOO_PATH)
-    return roles + _mixed(few, Work.PERMIT, PERMITS_PATH) + _mixed(few, Work.QUEUE, QUEUE_PATH)
+    # With fewer of coord's, none could be one too many.
+    others = _mixed(PERMITS + 1, Work.PERMIT, PERMITS_PATH, "coord")
+    others += _mixed(1, Work.PERMIT, PERMITS_PATH, "kazoo")
+    others += _mixed(max(2, size // 6), Work.QUEUE, QUEUE_PATH)
+    half = (size - len(others)) // 2
+    if curator:
+        roles = _mixed(max(1, half // 3), Work.LOCK, CURATOR_PATH, "curator")
+        roles += _mixed(half - len(roles), Work.LOCK, CURATOR_PATH, "coord")
+    else:
+        roles = _mixed(half, Work.LOCK, KAZOO_PATH)
+    return roles + _mixed(size - len(others) - half, Work.LOCK, KAZOO_PATH) + others
 
 
-def _mixed(size: int, work: Work, path: str) -> list[Role]:
-    return [Role(("coord", "kazoo")[number % 2], work, path) for number in range(size)]
+def _mixed(size: int, work: Work, path: str, *libraries: str) -> list[Role]:
+    chosen = libraries or ("coord", "kazoo")
+    return [Role(chosen[number % len(chosen)], work, path) for number in range(size)]

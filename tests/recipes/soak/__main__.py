@@ -21,7 +21,7 @@ from pathlib import Path
 import trio
 
 from tests.interop.curator.driver import missing_curator
-from tests.recipes.soak.soak import Soak, plan
+from tests.recipes.soak.soak import Soak, cast
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,10 +40,10 @@ def main(argv: Sequence[str]) -> int:
 
     if reason := missing_curator():
         say(f"without Curator: {reason}")
-    contenders = plan(options.contenders, curator=not reason)
-    say(f"{len(contenders)} contenders, --seed {options.seed}")
+    roles = cast(options.contenders, curator=not reason)
+    say(f"{len(roles)} contenders, --seed {options.seed}")
     directory = Path(tempfile.mkdtemp(prefix="coord-soak-"))
-    soak = Soak(directory, contenders, seed=options.seed, timeout=options.timeout, say=say)
+    soak = Soak(directory, roles, seed=options.seed, timeout=options.timeout, say=say)
     trio.run(soak.run, options.seconds)
     print(soak.report(), flush=True)
     for wrong in soak.wrong:

@@ -2,24 +2,32 @@
 
 What must hold (`broken_promises` says what does not):
 
-- the counter is the number of increments: none was lost because two were at it;
+- a counter is the number of increments: none was lost because two were at it;
 - what was acknowledged to somebody did happen; what happened without it being acknowledged is rare: a process
   was killed, or its lock lost, in between;
 - a token is one holder's, once;
 - nobody who uses coord comes with an old token: the block is cancelled before others can be granted the lock.
   One of these is excused, if the process had just been woken: it may have been stopped between trio's last
-  look at its cancellation and the call that sends.
+  look at its cancellation and the call that sends;
+- of those who use coord there are never more in a room than there are permits. (Somebody who is stopped in
+  there does nothing, and its permit is somebody else's in time.)
+- an item that was put by coord's users is taken out of the queue once, and never lost.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tests.recipes.soak.contender import Order
-from tests.recipes.soak.store import Counter, Entry
+from tests.recipes.soak.order import PERMITS, Order, Work
+from tests.recipes.soak.store import Counter, Entry, Room, Store
+
+WAKING_SECONDS = 1.0
+"""What one needs, after it was woken, to find out that it has lost something."""
 
 
 @dataclass
@@ -27,49 +35,81 @@ class Record:
     """One contender's, over all its lives."""
 
     order: Order
-    tally: Tally[str] = field(default_factory=Tally)
-    """of the lines that it wrote, by their first words; and ``killed``, ``stopped``"""
-    acknowledged: list[int] = field(default_factory=list)
-    woken: list[float] = field(default_factory=list)
-    """when, each time, after it had been stopped"""
+    said: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """the lines that it wrote, by their first words"""
+    kills: int = 0
+    stops: list[tuple[float, float]] = field(default_factory=list)
+    """from when, until when"""
+
+    @property
+    def rounds(self) -> int:
+        return len(self.said["acknowledged"])
 
     def take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
-        self.tally[word] += 1
-        if word == "acknowledged":
-            self.acknowledged.append(int(rest))
+        self.said[word].append(rest)
+
+    def dazed(self, at: float) -> bool:
+        """Was it stopped then, or just before?"""
+        return any(since <= at <= until + WAKING_SECONDS for since, until in self.stops)
 
 
-def broken_promises(
-    records: Sequence[Record], counters: Mapping[str, Counter], timeout: float
-) -> Iterator[str]:
-    """`timeout` is the sessions', in seconds."""
-    for path, counter in counters.items():
-        if counter.value != len(counter.writes):
-            yield f"{path}: {len(counter.writes)} increments, but the counter is {counter.value}"
-        tokens = Tally(entry.token for entry in counter.writes)
-        if twice := [token for token, times in tokens.items() if times > 1]:
-            yield f"{path}: tokens with several increments: {twice}"
-        holders = {entry.token: entry.who for entry in counter.grants}
-        if strange := [one for one in counter.writes if holders[one.token] != one.who]:
-            yield f"{path}: written with somebody else's token: {strange}"
-        written = {(entry.who, entry.token) for entry in counter.writes}
-        for record in _at(path, records):
-            if missing := [one for one in record.acknowledged if (record.order.who, one) not in written]:
-                yield f"{record.order.who}: acknowledged, but the store knows nothing of it: {missing}"
-    woken, others = _stale(records, counters, timeout)
-    if others or len(woken) > 1:
-        yield f"coord's, with old tokens: {others}; after they were woken: {woken}"
+@dataclass(frozen=True)
+class Findings:
+    """What is in the znodes, after all."""
+
+    consumed: list[str]
+    """the items that users of coord took out of the queue"""
+    remaining: list[str]
+    """those that are still in there"""
 
 
-def _stale(
-    records: Sequence[Record], counters: Mapping[str, Counter], timeout: float
-) -> tuple[list[Entry], list[Entry]]:
-    """Refusals of those who use coord: after they were woken, and others."""
-    ours = {record.order.who: record for record in records if record.order.library == "coord"}
-    stale = [entry for counter in counters.values() for entry in counter.refusals if entry.who in ours]
-    woken = [one for one in stale if any(0 <= one.at - then < timeout for then in ours[one.who].woken)]
-    return woken, [entry for entry in stale if entry not in woken]
+def broken_promises(records: Sequence[Record], store: Store, findings: Findings) -> Iterator[str]:
+    by_name = {record.order.who: record for record in records}
+    for path, counter in store.counters.items():
+        yield from _broken_counter(path, counter, records)
+    stale = [
+        entry
+        for counter in store.counters.values()
+        for entry in counter.refusals
+        if by_name[entry.who].order.library == "coord"
+    ]
+    woken = [entry for entry in stale if by_name[entry.who].dazed(entry.at)]
+    if len(woken) > 1 or len(stale) > len(woken):
+        yield f"coord's, with old tokens: {stale}, of whom had just been woken: {woken}"
+    for path, room in store.rooms.items():
+        for at, inside in room.meetings:
+            ours = [who for who in inside if by_name[who].order.library == "coord"]
+            if len([who for who in ours if not by_name[who].dazed(at)]) > PERMITS:
+                yield f"{path}: {ours} at the same time"
+    yield from _broken_queue(records, findings)
+
+
+def _broken_counter(path: str, counter: Counter, records: Sequence[Record]) -> Iterator[str]:
+    if counter.value != len(counter.writes):
+        yield f"{path}: {len(counter.writes)} increments, but the counter is {counter.value}"
+    tokens = Tally(entry.token for entry in counter.writes)
+    if twice := [token for token, times in tokens.items() if times > 1]:
+        yield f"{path}: tokens with several increments: {twice}"
+    holders = {entry.token: entry.who for entry in counter.grants}
+    if strange := [one for one in counter.writes if holders[one.token] != one.who]:
+        yield f"{path}: written with somebody else's token: {strange}"
+    written = {(entry.who, entry.token) for entry in counter.writes}
+    for record in _at(path, records):
+        who, tokens_of = record.order.who, map(int, record.said["acknowledged"])
+        if missing := [token for token in tokens_of if (who, token) not in written]:
+            yield f"{who}: acknowledged, but the store knows nothing of it: {missing}"
+
+
+def _broken_queue(records: Sequence[Record], findings: Findings) -> Iterator[str]:
+    put = {text for one in records if one.order.library == "coord" for text in one.said["put"]}
+    took = Tally(findings.consumed + findings.remaining)
+    took.update(text for one in records for text in one.said["took"])
+    if twice := [text for text in put if took[text] > 1]:
+        yield f"taken out of the queue more than once: {twice}"
+    perhaps = {text for one in records for text in one.said["tries"]}
+    if lost := [text for text in put if not took[text] and text not in perhaps]:
+        yield f"put into the queue, and neither taken nor there: {lost}"
 
 
 def _at(path: str, records: Sequence[Record]) -> list[Record]:
@@ -79,35 +119,56 @@ def _at(path: str, records: Sequence[Record]) -> list[Record]:
 # -- the report -----------------------------------------------------------------------------------------
 
 
-def progress(counters: Mapping[str, Counter]) -> str:
-    return ", ".join(f"{path}: {len(one.grants)} grants" for path, one in sorted(counters.items()))
+def progress(records: Sequence[Record]) -> str:
+    paths = sorted({record.order.path for record in records})
+    return ", ".join(f"{path}: {sum(one.rounds for one in _at(path, records))}" for path in paths)
 
 
-def report(records: Sequence[Record], counters: Mapping[str, Counter], began: float) -> str:
-    """A row for each library, a line for each counter; `began` is when the trouble did."""
-    rows = [f"{'':8}{'grants':>8}{'refused':>9}{'lost':>7}{'renewed':>9}{'killed':>8}{'stopped':>9}"]
-    rows += [_row(library, records, counters) for library in sorted({one.order.library for one in records})]
-    return "\n".join(rows + [_line(path, records, one, began) for path, one in sorted(counters.items())])
+def report(records: Sequence[Record], store: Store, findings: Findings, began: float) -> str:
+    """A row for each library, a line for each path; `began` is when the trouble did."""
+    rows = [f"{'':8}{'rounds':>8}{'refused':>9}{'lost':>7}{'renewed':>9}{'killed':>8}{'stopped':>9}"]
+    rows += [_row(library, records, store) for library in sorted({one.order.library for one in records})]
+    rows += [_counter_line(path, one, records, began) for path, one in sorted(store.counters.items())]
+    rows += [_room_line(path, one, records, began) for path, one in sorted(store.rooms.items())]
+    if any(record.order.work is Work.QUEUE for record in records):
+        rows.append(_queue_line(records, findings))
+    return "\n".join(rows)
 
 
-def _row(library: str, records: Sequence[Record], counters: Mapping[str, Counter]) -> str:
+def _row(library: str, records: Sequence[Record], store: Store) -> str:
     ours = {one.order.who: one for one in records if one.order.library == library}
-    tally = sum((one.tally for one in ours.values()), Tally[str]())
-    grants = sum(entry.who in ours for counter in counters.values() for entry in counter.grants)
-    refused = sum(entry.who in ours for counter in counters.values() for entry in counter.refusals)
+    rounds, lost, renewed = (
+        sum(len(one.said[word]) for one in ours.values()) for word in ("acknowledged", "lost", "renewed")
+    )
+    refused = sum(entry.who in ours for counter in store.counters.values() for entry in counter.refusals)
+    kills, stops = (sum(one.kills for one in ours.values()), sum(len(one.stops) for one in ours.values()))
+    return f"{library:8}{rounds:8}{refused:9}{lost:7}{renewed:9}{kills:8}{stops:9}"
+
+
+def _counter_line(path: str, counter: Counter, records: Sequence[Record], began: float) -> str:
+    acknowledged = sum(record.rounds for record in _at(path, records))
     return (
-        f"{library:8}{grants:8}{refused:9}{tally['lost']:7}{tally['renewed']:9}"
-        f"{tally['killed']:8}{tally['stopped']:9}"
+        f"{path}: counter {counter.value} = {acknowledged} acknowledged + {counter.value - acknowledged} of "
+        f"unknown outcome; {_grants(counter.grants, records, began)}"
     )
 
 
-def _line(path: str, records: Sequence[Record], counter: Counter, began: float) -> str:
-    acknowledged = sum(len(one.acknowledged) for one in _at(path, records))
+def _room_line(path: str, room: Room, records: Sequence[Record], began: float) -> str:
+    most = max((len(inside) for _, inside in room.meetings), default=0)
+    return f"{path}: at most {most} inside, stopped ones included; {_grants(room.grants, records, began)}"
+
+
+def _grants(grants: Sequence[Entry], records: Sequence[Record], began: float) -> str:
     library = {one.order.who: one.order.library for one in records}
-    over = sum(library[one.who] != library[other.who] for one, other in pairwise(counter.grants))
-    times = [entry.at for entry in counter.grants if entry.at >= began]
-    longest = max((later - sooner for sooner, later in pairwise(times)), default=0.0)
+    over = sum(library[one.who] != library[other.who] for one, other in pairwise(grants))
+    times = [entry.at for entry in grants if entry.at >= began]
+    longest = max((later - sooner for sooner, later in pairwise(times)), default=math.inf)
+    return f"{over} hand-overs between libraries, longest without a grant {longest:.1f} s"
+
+
+def _queue_line(records: Sequence[Record], findings: Findings) -> str:
+    put, took = (sum(len(one.said[word]) for one in records) for word in ("put", "took"))
     return (
-        f"{path}: counter {counter.value} = {acknowledged} acknowledged + {counter.value - acknowledged} of "
-        f"unknown outcome; {over} hand-overs between libraries; longest without a grant {longest:.1f} s"
+        f"queue: coord's users put {put} items; {len(findings.consumed)} were taken with coord, {took} with "
+        f"kazoo, {len(findings.remaining)} remain"
     )

@@ -1,7 +1,5 @@
 """Our parties and Curator's GroupMember at one path."""
 
-# ruff: noqa: PT012 (what has to raise here is a whole `async with` block)
-
 from __future__ import annotations
 
 import pytest

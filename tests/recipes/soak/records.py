@@ -161,9 +161,12 @@ def _room_line(path: str, room: Room, records: Sequence[Record], began: float) -
 def _grants(grants: Sequence[Entry], records: Sequence[Record], began: float) -> str:
     library = {one.order.who: one.order.library for one in records}
     over = sum(library[one.who] != library[other.who] for one, other in pairwise(grants))
-    times = [entry.at for entry in grants if entry.at >= began]
-    longest = max((later - sooner for sooner, later in pairwise(times)), default=math.inf)
-    return f"{over} hand-overs between libraries, longest without a grant {longest:.1f} s"
+    gaps = [(later.at - sooner.at, sooner) for sooner, later in pairwise(grants) if later.at >= began]
+    longest, after = max(gaps, default=(math.inf, Entry(began, "nobody", 0)))
+    return (
+        f"{over} hand-overs between libraries, longest without a grant {longest:.1f} s, after that of "
+        f"{after.who} at {after.at - began:.0f} s"
+    )
 
 
 def _queue_line(records: Sequence[Record], findings: Findings) -> str:

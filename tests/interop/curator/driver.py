@@ -71,13 +71,15 @@ class CuratorError(Exception):
 
 @cache
 def classes() -> Path:
-    """The folder of the compiled driver."""
+    """The folder of the compiled driver. Raises `AssertionError` with what javac says against it."""
     version = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
     compiled = Path(tempfile.gettempdir()) / f"coord-curator-driver-{os.getuid()}-{version}"
     if not compiled.exists():
         fresh = Path(tempfile.mkdtemp(prefix=compiled.name))
         jars = ":".join(str(JAVA / f"{jar}.jar") for jar in (*JARS, "zookeeper"))
-        subprocess.run(["javac", "-d", fresh, "-cp", jars, SOURCE], check=True, capture_output=True)
+        command = ["javac", "-d", str(fresh), "-cp", jars, str(SOURCE)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
         try:
             fresh.rename(compiled)
         except OSError:  # somebody else was faster

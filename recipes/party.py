@@ -51,8 +51,6 @@ class Membership:
     """of the present znode, or the last one: as `Member.czxid`"""
     sessions: set[int] = field(default_factory=set)
     """every session in which it was made, or may have been"""
-    unsure: bool = False
-    """whether a create may have succeeded without our knowing"""
 
     @property
     def name(self) -> str:
@@ -105,14 +103,13 @@ class Party:
                 yield me
         finally:
             me.present.value = False
-            await self._leave(me, standing)
+            await self._leave(me)
 
-    async def _leave(self, me: Membership, standing: Standing | None) -> None:
-        perhaps = Standing(me.path, 0, self._zk.session.id)
+    async def _leave(self, me: Membership) -> None:
         if self.layout is PartyLayout.CURATOR:
-            await let_go_of_name(self._zk, me.path, perhaps if me.unsure else standing)
+            await let_go_of_name(self._zk, me.path)
         else:  # nobody else has the name, so nothing need be known of the znode
-            await let_go(self._zk, perhaps)
+            await let_go(self._zk, Standing(me.path, 0, self._zk.session.id))
 
     async def _register(self, me: Membership, *, insistent: bool = False) -> Standing:
         while True:
@@ -124,13 +121,12 @@ class Party:
             except (SessionExpired, ConnectionLost):
                 continue  # if it was created after all, it will be found to be ours
             if standing is not None and standing.session_id == self._zk.session.id:
-                me.czxid, me.unsure = standing.czxid, False
+                me.czxid = standing.czxid
                 me.present.value = True
                 return standing
 
     async def _create(self, me: Membership) -> Standing | None:
         """Create the znode; None if there is one already."""
-        me.unsure = True
         while True:
             try:
                 _, stat = await self._zk.create_with_stat(me.path, me.data, acl=self._acl, ephemeral=True)
@@ -148,7 +144,6 @@ class Party:
         owner = stat.ephemeral_owner
         if owner == self._zk.session.id:
             return Standing(me.path, stat.czxid, owner)  # the reply was lost, not the create
-        me.unsure = False
         if owner and owner in me.sessions:
             try:
                 await self._zk.delete(me.path)

@@ -171,21 +171,44 @@ async def test_a_name_is_one_live_members(hosts: str, zk: Client, autojump_clock
 
 
 @pytest.mark.trio
-async def test_who_lost_its_name_meanwhile_waits_for_it(hosts: str, zk: Client) -> None:
-    """The body is not cancelled: membership is never lost."""
-    party = Party(zk, PATH, layout=PartyLayout.CURATOR)
-    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
-        async with Party(other, PATH, layout=PartyLayout.CURATOR).join(b"old", name="seven") as me:
-            proxy.close()
-            await other.session.state.wait_value(SessionState.SUSPENDED)
-            await end_session(hosts, other)
+async def test_who_lost_its_name_meanwhile_waits_for_it(autojump_clock: MockClock) -> None:
+    """For as long as it takes, and the body is not cancelled: membership is never lost."""
+    async with open_world(1) as world:
+        (member,) = world.members
+        party = Party(world.zk, PATH, layout=PartyLayout.CURATOR)
+        async with Party(member.zk, PATH, layout=PartyLayout.CURATOR).join(b"old", name="seven") as me:
+            member.proxy.close()
+            await trio.sleep(2 * TIMEOUT)
             async with party.join(b"new", name="seven"):
-                proxy.reopen()
+                member.proxy.reopen()
                 await me.present.wait_value(False)
+                await trio.sleep(10 * TIMEOUT)
                 assert data_of(await party.members()) == [b"new"]
             await me.present.wait_value(True)
             assert data_of(await party.members()) == [b"old"]
-    assert await party.members() == NONE
+        assert await party.members() == NONE
+
+
+@pytest.mark.trio
+@LAYOUTS
+async def test_giving_up_without_a_connection_leaves_nothing(
+    autojump_clock: MockClock, layout: PartyLayout
+) -> None:
+    """Before anybody knows whether the znode was made, and the session lives on."""
+    async with open_world(1) as world:
+        (member,) = world.members
+        party = Party(world.zk, PATH, layout=layout)
+        await world.zk.ensure_path(PATH)
+        member.proxy.swallow_reply(Op.CREATE2, then_closed=True)
+        with trio.move_on_after(1) as scope:
+            async with Party(member.zk, PATH, layout=layout).join(name=name_in(layout, "seven")):
+                pytest.fail("joined")
+        assert scope.cancelled_caught
+        assert len(await party.members()) == 1
+        member.proxy.reopen()
+        await member.zk.janitor.idle()
+        assert await party.members() == NONE
+        assert member.zk.session.generation == 1
 
 
 @pytest.mark.trio

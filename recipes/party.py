@@ -34,7 +34,8 @@ from coord import ACL, Client, ConnectionLost, EventType, GetData, NodeExists, N
 from recipes.beside import beside
 from recipes.errors import MemberNameTaken
 from recipes.grant import Standing, let_go, let_go_of_name
-from recipes.membership import Member, PartyLayout, PartyView, could_be_member, member_of, znode_name
+from recipes.line import CURATOR, KAZOO, Layout
+from recipes.membership import PARTY_LAYOUTS, Member, PartyView, could_be_member, member_of, znode_name
 
 TAKEOVER_TIMEOUTS: Final = 1.5
 """of the session timeout: how long a name may be another session's before it is somebody alive"""
@@ -65,9 +66,14 @@ class Party:
         zk: Client,
         path: str,
         *,
-        layout: PartyLayout = PartyLayout.KAZOO,
+        layout: Layout = KAZOO,
         acl: Sequence[ACL] | None = None,
     ) -> None:
+        """Raises ValueError for a layout that parties do not have."""
+        if layout not in PARTY_LAYOUTS:
+            raise ValueError(
+                f"a party is of layout KAZOO, KAZOO_SHALLOW or CURATOR, not {layout.name}: {path}"
+            )
         self._zk = zk
         self.path = path
         self.layout = layout
@@ -106,7 +112,7 @@ class Party:
             await self._leave(me)
 
     async def _leave(self, me: Membership) -> None:
-        if self.layout is PartyLayout.CURATOR:
+        if self.layout == CURATOR:
             await let_go_of_name(self._zk, me.path)
         else:  # nobody else has the name, so nothing need be known of the znode
             await let_go(self._zk, Standing(me.path, 0, self._zk.session.id))
@@ -198,7 +204,7 @@ class Party:
 class PartyChanges(trio.abc.ReceiveChannel[PartyView]):
     """Views of a party, each once it differs from the last. Reads happen in the receiver's task."""
 
-    def __init__(self, zk: Client, path: str, layout: PartyLayout) -> None:
+    def __init__(self, zk: Client, path: str, layout: Layout) -> None:
         self._zk = zk
         self._path = path
         self._below = path.rstrip("/") + "/"

@@ -464,5 +464,5 @@ def test_what_a_layout_cannot_express_is_told(
 
 @pytest.mark.trio
 async def test_a_layout_that_parties_do_not_have_is_told(zk: Client) -> None:
-    with pytest.raises(ValueError, match="/party: .* or CURATOR, not curator-latch"):
+    with pytest.raises(ValueError, match=r"/party: .* or CURATOR, not curator-latch"):
         Party(zk, "/party", layout=CURATOR_LATCH)

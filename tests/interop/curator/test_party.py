@@ -7,7 +7,7 @@ import trio
 
 import coord
 from coord import Client
-from recipes import MemberNameTaken, Party, PartyLayout
+from recipes import CURATOR, MemberNameTaken, Party
 from tests.interop.curator.driver import SECONDS, Curator, CuratorClient, needs_curator
 
 pytestmark = [*needs_curator, pytest.mark.trio]
@@ -16,7 +16,7 @@ PATH = "/service/members"
 
 
 def ours(zk: Client) -> Party:
-    return Party(zk, PATH, layout=PartyLayout.CURATOR)
+    return Party(zk, PATH, layout=CURATOR)
 
 
 async def until_members(zk: Client, **expected: str) -> None:

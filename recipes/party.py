@@ -71,9 +71,7 @@ class Party:
     ) -> None:
         """Raises ValueError for a layout that parties do not have."""
         if layout not in PARTY_LAYOUTS:
-            raise ValueError(
-                f"a party is of layout KAZOO, KAZOO_SHALLOW or CURATOR, not {layout.name}: {path}"
-            )
+            raise ValueError(f"{path}: parties are KAZOO, KAZOO_SHALLOW or CURATOR, not {layout.name}")
         self._zk = zk
         self.path = path
         self.layout = layout

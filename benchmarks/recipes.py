@@ -106,8 +106,7 @@ async def measure(hosts: str, sizes: Sizes, rounds: int, only: str = "") -> tupl
                     rows += await _rows(scenario, ours, theirs, rounds)
                     print(".", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)
-            name = (await trio.to_thread.run_sync(ours.counters.values)).get("zk_version", "unknown")
-            return name, rows
+            return await trio.to_thread.run_sync(ours.counters.server), rows
 
 
 async def _rows(

@@ -24,6 +24,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import add
 from statistics import median, quantiles
 from time import process_time
 from typing import NamedTuple, Self
@@ -50,26 +51,36 @@ class Window:
 
 
 class Counters:
-    """The counters of the server at `hosts`, asked for on a connection of their own each time."""
+    """The counters of the servers in `hosts`, added up; asked for on connections of their own each time."""
 
     def __init__(self, hosts: str) -> None:
-        host, _, port = hosts.partition("/")[0].split(",")[0].rpartition(":")
-        self._address = (host, int(port))
+        self._addresses = []
+        for one in hosts.partition("/")[0].split(","):
+            host, _, port = one.rpartition(":")
+            self._addresses.append((host, int(port)))
 
     def read(self) -> Counts | None:
         """Blocks for about a millisecond: not to be called while time is taken."""
-        values = self.values()
-        try:
-            return Counts(
-                *(int(values[f"zk_{key}"]) for key in ("packets_received", "packets_sent", "watch_count"))
-            )
-        except (KeyError, ValueError):
-            return None
+        total = Counts(0, 0, 0)
+        for address in self._addresses:
+            values = self._ask(address)
+            try:
+                found = [
+                    int(values[f"zk_{key}"]) for key in ("packets_received", "packets_sent", "watch_count")
+                ]
+            except (KeyError, ValueError):
+                return None
+            total = Counts(*map(add, total, found))
+        return total
 
-    def values(self) -> dict[str, str]:
+    def server(self) -> str:
+        """What the (first) server calls itself."""
+        return self._ask(self._addresses[0]).get("zk_version", "one that does not say what it is")
+
+    def _ask(self, address: tuple[str, int]) -> dict[str, str]:
         """All that mntr says; {} if it says nothing."""
         answer = b""
-        with socket.create_connection(self._address, ANSWER_SECONDS) as sock:
+        with socket.create_connection(address, ANSWER_SECONDS) as sock:
             sock.sendall(b"mntr")
             while data := sock.recv(65536):
                 answer += data
@@ -79,7 +90,11 @@ class Counters:
     @contextmanager
     def window(self) -> Iterator[Window]:
         """What the server counts during the block."""
-        window = Window(self.read())
+        idle, before = self.read(), self.read()
+        if idle is not None and before is not None:
+            # Apache ZooKeeper counts the question itself: what two in a row differ by is not the block's.
+            before = Counts(*(2 * second - first for first, second in zip(idle, before, strict=True)))
+        window = Window(before)
         began = process_time()
         yield window
         window.cpu_seconds = process_time() - began

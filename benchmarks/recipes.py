@@ -37,8 +37,8 @@ from benchmarks.servers import coord_server, zookeeper_server
 from benchmarks.table import Measured, Row, show, surroundings
 
 PATIENCE_SECONDS: Final = 60.0
-SESSION_SECONDS: Final = 30.0
-"""Long, so that nobody has to keep a session alive while requests are counted."""
+SESSION_SECONDS: Final = 120.0
+"""So long that hardly anybody has to keep a session alive while requests are counted."""
 ROUNDS: Final = 5
 ROUNDS_QUICK: Final = 3
 

@@ -27,7 +27,8 @@ from typing import Final
 from benchmarks.sample import Counters
 from coord.testing import local_ensemble
 
-TICK_SECONDS: Final = 2.0
+TICK_SECONDS: Final = 10.0
+"""Sessions may last twenty of them: see `recipes.SESSION_SECONDS`."""
 START_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
 

@@ -21,8 +21,8 @@ from trio_util import AsyncValue
 
 import coord
 from coord.testing import LocalServer, Status
-from recipes import Broker, BrokerRegistry, PartitionState, TopicPartition, Topics
-from recipes.kafka import CONTROLLER, CONTROLLER_EPOCH, TOPICS, decode_controller, decode_epoch
+from recipes import Broker, BrokerInfo, BrokerRegistry, PartitionState, TopicPartition, Topics
+from recipes.kafka import CONTROLLER, CONTROLLER_EPOCH, decode_controller, decode_epoch
 
 DECREE = "/demo/decree"
 """Each controller writes its id and epoch here; a stale one tries to overwrite its successor's."""
@@ -57,7 +57,7 @@ class Picture:
         self._began = trio.current_time()
         self._changes = AsyncValue(0)
         self.brokers: dict[int, Broker] = {}
-        self.seen: set[int] = set()
+        self.seen: dict[int, BrokerInfo] = {}
         """every broker that was ever registered"""
         self.controller: int | None = None
         self.controller_epoch = 0
@@ -110,6 +110,15 @@ class Picture:
         """Add a line to the feed."""
         self.feed.append(Happening(self.now, text))
         self._changes.value += 1
+
+    @property
+    def topics(self) -> set[str]:
+        return {which.topic for which in self.assignments}
+
+    @property
+    def racks(self) -> dict[int, str | None]:
+        """Where the brokers that were ever seen say they are."""
+        return {broker: info.rack for broker, info in self.seen.items()}
 
     def led_by(self, broker: int) -> list[TopicPartition]:
         return [which for which, state in self.partitions.items() if state.leader == broker]
@@ -178,7 +187,7 @@ class Picture:
         async with self._registry.watch() as views:
             async for view in views:
                 self.brokers = view.brokers
-                self.seen |= view.ids
+                self.seen |= {one: seen.info for one, seen in view.brokers.items() if seen.info}
                 for broker in sorted(view.added):
                     self.note(f"broker {broker} registered, epoch {view.brokers[broker].epoch:#x}")
                 for broker in sorted(view.bounced):
@@ -200,23 +209,27 @@ class Picture:
                     self._changes.value += 1
 
     async def _follow_topics(self) -> None:
-        await self._zk.ensure_path(TOPICS)
-        async with self._zk.add_watch(TOPICS, recursive=True) as events:
-            await self._read_topics()
-            async for _ in events:
-                await self._read_topics()
+        async with self._topics.watch() as views:
+            async for view in views:
+                for topic in sorted(self.topics - view.topics.keys()):
+                    self.note(f"topic {topic} is gone")
+                for topic in sorted(view.topics.keys() - self.topics):
+                    self.note(f"topic {topic} is there, {len(view.topics[topic].replicas)} partitions")
+                self.assignments = {
+                    TopicPartition(topic, number): replicas
+                    for topic, record in view.topics.items()
+                    for number, replicas in record.replicas.items()
+                }
+                self._note_leaders(view.states)
+                self.partitions = view.states
+                self._changes.value += 1
 
-    async def _read_topics(self) -> None:
-        self.assignments = await self._topics.assignments()
-        for which in self.assignments:
-            state, old = await self._topics.state(which), self.partitions.get(which)
-            if state is None or state == old:
-                continue
-            self.partitions[which] = state
+    def _note_leaders(self, states: dict[TopicPartition, PartitionState]) -> None:
+        for which, state in states.items():
+            old = self.partitions.get(which)
             if old is None or old.leader != state.leader:
                 leader = "nobody" if state.leader < 0 else f"broker {state.leader}"
                 self.note(f"{which} is led by {leader}")
-        self._changes.value += 1
 
     async def _follow_decrees(self) -> None:
         async with self._zk.watch_data(DECREE) as nodes:

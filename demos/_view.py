@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Container, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,11 +25,16 @@ COLUMNS_MIN: Final = 80
 LINES_MIN: Final = 24
 """The least that can be read."""
 ROOMY_COLUMNS: Final = 116
-ROOMY_LINES: Final = 32
+ROOMY_LINES: Final = 38
 """What all columns of the tables need, and their lines."""
-OTHER_LINES: Final = 21
-OTHER_LINES_ROOMY: Final = 24
+OTHER_LINES: Final = 20
+OTHER_LINES_ROOMY: Final = 35
 """of the live view: what is left of the terminal is the feed's"""
+
+
+STEPS_SHOWN: Final = 8
+"""of the live view, if it is not roomy: the present one and those around it"""
+INTRODUCTION: Final = "Brokers and servers leave, hang and die, and the cluster goes on (40 s)"
 
 
 class StepLike(Protocol):
@@ -65,7 +71,7 @@ class PlainView:
         self._picture = picture
         self._steps = steps
         self._printed = 0
-        print(f"servers: {server}", flush=True)
+        print(f"{INTRODUCTION}\nservers: {server}", flush=True)
 
     async def run(self) -> None:
         while True:
@@ -74,7 +80,7 @@ class PlainView:
 
     def _print_news(self) -> None:
         for happening in self._picture.feed[self._printed :]:
-            print(f"{happening.at:6.2f}  {happening.text}", flush=True)
+            print(_wrapped(f"{happening.at:6.2f}  ", happening.text), flush=True)
         self._printed = len(self._picture.feed)
 
     def close(self) -> None:
@@ -83,7 +89,7 @@ class PlainView:
         for step in self._steps:
             print(f"{_mark(step)} {_time(step):>7}  {step.title}")
             if step.observed:
-                print(f"            {step.observed}")
+                print(_wrapped(" " * 12, step.observed))
         sys.stdout.flush()
 
 
@@ -131,7 +137,7 @@ class LiveView:
         else:
             left = Group(self._ensemble(), "", self._brokers())
             parts = (self._beside(left, self._partitions()), self._progress())
-        heading = f"[bold]brokers on coord[/]  [dim]{self._server}  {self._picture.now:5.1f} s[/]"
+        heading = f"[bold]{INTRODUCTION}[/]\n[dim]{self._server}  {self._picture.now:5.1f} s[/]"
         return Group(heading, *parts, self._news())
 
     def _beside(self, left: RenderableType, right: RenderableType) -> RenderableType:
@@ -172,18 +178,17 @@ class LiveView:
         picture = self._picture
         more = self._if_roomy("epoch")
         term = f"term {picture.controller_epoch}"
-        table = self._table(
-            "/brokers/ids", "broker", "state", "leads", term, *more, right=("broker", "leads", "epoch")
-        )
-        for broker in sorted(picture.seen):
-            there = picture.brokers.get(broker)
+        right = ("broker", "leads", "epoch")
+        table = self._table("/brokers/ids", "broker", "rack", "state", "leads", term, *more, right=right)
+        for broker, info in sorted(picture.seen.items()):
+            there, rack = picture.brokers.get(broker), info.rack or ""
             office = "[yellow]controller[/]" if broker == picture.controller else ""
             if there is None:
-                table.add_row(f"[dim]{broker}[/]", "[red]gone[/]", "", office)
+                table.add_row(f"[dim]{broker}[/]", rack, "[red]gone[/]", "", office)
             else:
                 led = str(len(picture.led_by(broker)))
                 epoch = self._if_roomy(f"{there.epoch:#x}")
-                table.add_row(str(broker), "[green]registered[/]", led, office, *epoch)
+                table.add_row(str(broker), rack, "[green]registered[/]", led, office, *epoch)
         return table
 
     def _partitions(self) -> RenderableType:
@@ -209,9 +214,12 @@ class LiveView:
         from rich.text import Text
 
         room = min(self._console.width - 14, max(len(step.title) for step in self._steps))
-        current = next((step for step in self._steps if step.seconds is None), None)
+        present = next((n for n, step in enumerate(self._steps) if step.seconds is None), len(self._steps))
+        current = self._steps[present] if present < len(self._steps) else None
+        shown = len(self._steps) if self._roomy else STEPS_SHOWN
+        first = max(0, min(present - shown // 2, len(self._steps) - shown))
         lines = Text(no_wrap=True, overflow="crop")
-        for step in self._steps:
+        for step in self._steps[first : first + shown]:
             title = step.title if len(step.title) <= room else step.title[: room - 1] + "…"
             style = "bold" if step is current else "dim" if step.seconds is None else ""
             mark = "▸" if step is current and not step.failed else _mark(step)
@@ -232,6 +240,12 @@ class LiveView:
             text.stylize("dim")
             return text
         return Panel(text, title="seen", title_align="left", border_style="dim")
+
+
+def _wrapped(prefix: str, text: str) -> str:
+    """In lines that fit: those after the first are indented."""
+    indent = " " * (len(prefix) + len(text) - len(text.lstrip()) + 2)
+    return textwrap.fill(text, COLUMNS_MIN, initial_indent=prefix, subsequent_indent=indent)
 
 
 def _mark(step: StepLike) -> str:

@@ -1,7 +1,7 @@
 """Brokers that register, are watched, and elect a controller: Kafka's protocol in Kafka's own znodes.
 
-Owns registration (`/brokers/ids`) and the view of who is there. The JSON is `kafka`'s, the controller's
-election `controller`'s, the partitions' leaders are `topics`'.
+Owns registration (`/brokers/ids`) and the view of who is there. The JSON is `kafka`'s, the election `term`'s,
+what an elected controller does `controller`'s, and `topics` are another object's.
 
 Rules that hold here:
 
@@ -10,6 +10,8 @@ Rules that hold here:
   runs.
 - A foreign registration under our id is waited for, at most as long as a dead session can last; then it is
   somebody alive, and `BrokerIdTaken`. One that is ours from an earlier session is deleted.
+- Who wants to leave in good order asks the controller first (`leave`), which lets others lead before it
+  agrees.
 
 Synopsis::
 
@@ -18,6 +20,7 @@ Synopsis::
         async with registry.watch() as views:
             async for view in views:
                 print(view.added, view.removed, view.bounced)
+        await registry.leave(me)  # nobody is without a leader when the block ends
 """
 
 from __future__ import annotations
@@ -41,9 +44,8 @@ from coord import (
     Stat,
 )
 from recipes.beside import beside
-from recipes.controller import Term, reign
 from recipes.errors import BrokerIdTaken, ControllerMoved, EndpointTaken
-from recipes.grant import Standing, let_go_of_name
+from recipes.grant import Standing, let_go, let_go_of_name
 from recipes.kafka import (
     BROKERS,
     RESERVED_BROKER_ID_MAX,
@@ -54,6 +56,8 @@ from recipes.kafka import (
     decode_broker,
     encode_broker,
 )
+from recipes.leaving import leave
+from recipes.term import Term, reign
 
 T = TypeVar("T")
 
@@ -84,6 +88,11 @@ class BrokerView:
     def ids(self) -> frozenset[int]:
         return frozenset(self.brokers)
 
+    @property
+    def racks(self) -> dict[int, str | None]:
+        """The racks that brokers say they are in, for `assign`."""
+        return {broker: seen.info.rack if seen.info else None for broker, seen in self.brokers.items()}
+
     def after(self, earlier: BrokerView) -> BrokerView:
         """This view, with the differences from `earlier`."""
         stayed = self.ids & earlier.ids
@@ -104,6 +113,8 @@ class Registration:
     epochs: AsyncValue[int]
     sessions: set[int] = field(default_factory=set)
     """every session this registration was made in"""
+    request: Standing | None = None
+    """to leave, once granted"""
 
     @property
     def epoch(self) -> int:
@@ -145,6 +156,17 @@ class BrokerRegistry:
                 yield me
         finally:
             await let_go_of_name(self._zk, self._path(broker_id), standing)
+            if me.request is not None:  # only now: without it, we would be given partitions to lead again
+                await let_go(self._zk, me.request)
+
+    async def leave(self, me: Registration) -> None:
+        """Ask to leave (*controlled shutdown*); returns once the broker leads nothing that others have a
+        replica of, and counts as in sync nowhere. Then end the block of `register`.
+
+        Waits for as long as no other replica is in sync, or there is no controller: to be bounded by the
+        caller. Cancelled, it takes the request back.
+        """
+        me.request = await leave(self._zk, self.chroot, me.id, me.epochs)
 
     async def _new_id(self) -> int:
         """The version of a znode that every newcomer writes to: unique without reading first."""
@@ -154,13 +176,13 @@ class BrokerRegistry:
                 return (await self._zk.set(path, b"")).version + RESERVED_BROKER_ID_MAX
             except NoNode:
                 await self._ensure(path)
-            except ConnectionLost:
+            except (ConnectionLost, SessionExpired):
                 continue  # at worst a number nobody uses
 
     async def _ensure(self, path: str) -> None:
         try:
             await self._zk.ensure_path(path)
-        except ConnectionLost:
+        except (ConnectionLost, SessionExpired):
             pass
 
     async def _enrol(self, me: Registration, takeover_seconds: float | None) -> Standing:
@@ -233,11 +255,17 @@ class BrokerRegistry:
         seconds = takeover_seconds
         if seconds is None:
             seconds = TAKEOVER_TIMEOUTS * self._zk.session.timeout
-        with trio.move_on_after(seconds) as waiting, self._zk.watch() as watch:
+        first = await self._zk.exists(path)
+        if first is None:
+            return
+        with trio.move_on_after(seconds), self._zk.watch() as watch:
             if await self._zk.exists(path, watch=watch) is None:
                 return
             await watch.wait()
-        if waiting.cancelled_caught:
+            return
+        # Perhaps we have only been without a connection for so long: it takes a look to say that it is alive.
+        stat = await self._zk.exists(path, linearizable=True)
+        if stat is not None and stat.czxid == first.czxid:
             raise BrokerIdTaken(f"broker {me.id} is registered by another session", path=path)
 
     async def _until_gone(self, standing: Standing) -> None:

@@ -1,177 +1,249 @@
-"""One controller among the brokers, and writes that only the present one can make.
+"""What the controller of a cluster of brokers does all day, in one loop.
 
-Owns `/controller` (ephemeral: who it is) and `/controller_epoch` (how many there have been; its znode version
-is the fence). What a controller does is `topics`' business.
+Owns the loop: look at everything there is to react to, act, wait until something of it has changed. How one
+becomes the controller is `term`'s business, who shall lead `partitions`', and the writes are `leaders`'.
 
 Rules that hold here:
 
-- `/controller` and the next epoch are written in one transaction: nobody is controller without a new epoch.
-- A reply that was lost is decided by reading: it was us only if `/controller` is our session's *and* the
-  epoch is the one we wanted.
-- Every write of a term checks the version of `/controller_epoch`; one that comes too late is refused by the
-  server.
+- One task owns what the controller knows, and that is little: the epochs of the brokers as they were when it
+  last looked. Everything else is read anew; so whatever happened meanwhile, in whatever order, to whichever
+  controller, each look leads to the same end, and half of it done is no harm.
+- Watches are set before the look: nothing is missed, nothing is polled.
+- Every write is fenced by the term. `ControllerMoved` ends the loop.
+- A broker registered anew (*bounced*) has failed and come back: others lead first, then it may again.
+- Requests of brokers to leave are read before the brokers are: one whose epoch is not the registered one is
+  an earlier registration's, and refused.
+
+Synopsis::
+
+    registry = BrokerRegistry(zk)
+    async with registry.register(BrokerInfo(1, [("PLAINTEXT", "host1", 9092)])) as me:
+        await registry.run_controller(me.id, Controller(zk).run)
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
-from coord import (
-    BadVersion,
-    Client,
-    ConnectionLost,
-    Guard,
-    Loss,
-    NodeExists,
-    NoNode,
-    SessionExpired,
-    Stat,
+from coord import Client, ConnectionLost, NoNode, Stat, Watch
+from recipes import leaders
+from recipes.brokers import BrokerRegistry
+from recipes.kafka import BROKERS, TOPICS, BadRecord, Replicas, TopicPartition
+from recipes.kafka_requests import (
+    DELETE_TOPICS,
+    ISR_CHANGES,
+    PREFERRED_ELECTION,
+    REASSIGN_PARTITIONS,
+    SHUTDOWNS,
+    Leave,
+    decode_leave,
+    decode_partitions,
+    decode_reassignment,
+    encode_leave,
+    encode_reassignment,
 )
-from recipes.beside import beside
-from recipes.errors import ControllerMoved
-from recipes.fence import FencedTransaction
-from recipes.grant import Grant, Standing, let_go_of_name
-from recipes.kafka import (
-    CONTROLLER,
-    CONTROLLER_EPOCH,
-    decode_controller,
-    decode_epoch,
-    encode_controller,
-)
+from recipes.partitions import Situation
+from recipes.term import Term
+from recipes.topics import Topics
+
+LISTS: Final = (BROKERS, TOPICS, DELETE_TOPICS, SHUTDOWNS, ISR_CHANGES)
+"""whose children are what there is to look at; a controller creates them"""
 
 
-@dataclass(frozen=True, slots=True)
-class Elected:
-    """What an election was won with."""
+@dataclass(frozen=True)
+class _Requests:
+    """What was asked for when we looked."""
 
-    broker_id: int
-    epoch: int
-    zk_version: int
-    standing: Standing
-
-
-class Term(Grant):
-    """One controller's time in office. `epoch` counts controllers; `zk_version` is the fence's version."""
-
-    def __init__(self, client: Client, chroot: str, elected: Elected, guard: Guard) -> None:
-        what = f"controller {elected.broker_id} in epoch {elected.epoch}"
-        super().__init__(client, elected.standing, guard, ControllerMoved, what)
-        self.broker_id: Final = elected.broker_id
-        self.epoch: Final = elected.epoch
-        self.zk_version: Final = elected.zk_version
-        self.chroot: Final = chroot
-
-    def transaction(self) -> FencedTransaction:
-        """A transaction that the server refuses once another controller has been elected."""
-        fence = self.chroot + CONTROLLER_EPOCH
-        return FencedTransaction(self._client.transaction(), fence, self.zk_version, self.loss)
+    deletions: frozenset[str]
+    isr_changes: tuple[str, ...]
+    leaves: dict[str, Leave]
+    moves: dict[TopicPartition, Replicas]
+    moves_version: int | None
+    """of the request's znode; None if there is none"""
+    elections: frozenset[TopicPartition]
+    elections_version: int | None
 
 
-async def campaign(client: Client, chroot: str, broker_id: int) -> Elected:
-    """Wait until the office is free and take it."""
-    while True:
-        try:
-            await _until_free(client, chroot + CONTROLLER)
-            elected = await _stand(client, chroot, broker_id)
-        except SessionExpired:
-            continue
-        if elected is not None:
-            return elected
+class Controller:
+    """A controller for the brokers and topics below `chroot`; `run` it in a term.
 
+    With `unclean`, a replica that is out of sync may lead when no other is left: what it has missed is lost.
+    With `rebalance` (or on request without it) preferred leaders lead again as soon as they may. With
+    `assume_in_sync` a live replica counts as in sync, for brokers that have nothing to catch up with;
+    otherwise only a partition's leader says so (`Topics.change_isr`).
+    """
 
-async def _until_free(client: Client, path: str) -> None:
-    """Every broker watches the one znode: each of them has to know the new controller anyway."""
-    while True:
-        with client.watch() as watch:
+    def __init__(
+        self,
+        zk: Client,
+        chroot: str = "",
+        *,
+        unclean: bool = False,
+        rebalance: bool = True,
+        assume_in_sync: bool = False,
+    ) -> None:
+        self._zk = zk
+        self._topics = Topics(zk, chroot)
+        self._registry = BrokerRegistry(zk, chroot)
+        self._chroot = self._topics.chroot
+        self._unclean = unclean
+        self._rebalance = rebalance
+        self._assume_in_sync = assume_in_sync
+
+    async def run(self, term: Term) -> NoReturn:
+        """Control until cancelled; raises `ControllerMoved` when a write comes too late."""
+        epochs: dict[int, int] = {}
+        """of the brokers, when we last looked"""
+        with self._zk.watch() as watch:
+            while True:
+                watch.clear()
+                try:
+                    await self._round(term, watch, epochs)
+                except NoNode:
+                    await self._prepare()
+                except leaders.CONFLICTS:
+                    pass
+                else:
+                    await watch.wait()
+
+    async def _prepare(self) -> None:
+        """Somebody, or something, was not there: perhaps what every look begins with."""
+        for path in LISTS:
             try:
-                await client.get(path, watch=watch)
-            except NoNode:
-                return
-            await watch.wait()
-
-
-async def _stand(client: Client, chroot: str, broker_id: int) -> Elected | None:
-    """Try to take the office; None if somebody else was faster."""
-    path, fence = chroot + CONTROLLER, chroot + CONTROLLER_EPOCH
-    epoch, version = await _read_epoch(client, fence)
-    session_id = client.session.id
-    transaction = client.transaction()
-    data = encode_controller(broker_id, timestamp_ms=round(time.time() * 1000))
-    transaction.create(path, data, ephemeral=True)
-    transaction.set(fence, b"%d" % (epoch + 1), version=version)
-    try:
-        results = await transaction.commit()
-    except (NodeExists, BadVersion):
-        return None
-    except ConnectionLost:
-        return await _was_it_us(client, chroot, broker_id, epoch + 1)
-    # Both happened in one transaction, so the epoch's mzxid is the czxid of /controller.
-    stat = results[1]
-    assert isinstance(stat, Stat)
-    return Elected(broker_id, epoch + 1, stat.version, Standing(path, stat.mzxid, session_id))
-
-
-async def _was_it_us(client: Client, chroot: str, broker_id: int, epoch: int) -> Elected | None:
-    path, fence = chroot + CONTROLLER, chroot + CONTROLLER_EPOCH
-    try:
-        data, stat = await client.get(path, linearizable=True)
-    except NoNode:
-        return None
-    now, version = await _read_epoch(client, fence)
-    mine = stat.ephemeral_owner == client.session.id and decode_controller(data) == broker_id
-    if not mine or now != epoch:
-        return None
-    return Elected(broker_id, epoch, version, Standing(path, stat.czxid, stat.ephemeral_owner))
-
-
-async def _read_epoch(client: Client, fence: str) -> tuple[int, int]:
-    """The last controller's epoch, and the version of its znode, which is made if missing."""
-    while True:
-        try:
-            data, stat = await client.get(fence)
-            return decode_epoch(data), stat.version
-        except NoNode:
-            try:
-                await client.create(fence, b"0", make_parents=True)
-            except (NodeExists, ConnectionLost):
+                await self._zk.ensure_path(self._chroot + path)
+            except ConnectionLost:
                 pass
 
+    async def _round(self, term: Term, watch: Watch, epochs: dict[int, int]) -> None:
+        """Look and act; `epochs` is brought up to date."""
+        asked = await self._requests(watch)
+        await self._zk.children(self._chroot + BROKERS, watch=watch)
+        now = {broker: seen.epoch for broker, seen in (await self._registry.brokers()).items()}
+        await self._zk.children(self._chroot + TOPICS, watch=watch)
+        await self._topics.records(watch)
 
-@asynccontextmanager
-async def reign(client: Client, chroot: str, broker_id: int, policy: Loss) -> AsyncIterator[Term]:
-    """Waits to be elected, then is the block in which we are the controller; raises `ControllerMoved` when
-    that ends before the block does."""
-    standing: Standing | None = None
-    try:
-        elected = await campaign(client, chroot, broker_id)
-        standing = elected.standing
-        with client.session.guard(policy) as guard:
-            term = Term(client, chroot, elected, guard)
-            async with beside(lambda: _watch_office(client, term, guard)):
-                yield term
-    finally:
-        # Also when the campaign was cancelled: the office may be ours without our knowing.
-        await let_go_of_name(client, chroot + CONTROLLER, standing)
-    if term.lost:
-        raise term.loss()
+        for topic in sorted(asked.deletions):
+            await leaders.delete_topic(self._topics, term, topic)
+        bounced = {one for one, epoch in now.items() if epochs.get(one, epoch) != epoch}
+        if bounced:
+            # Never unclean: who alone is in sync is back already.
+            await leaders.settle(self._topics, term, Situation(now.keys() - bounced), preferred=False)
+        epochs.clear()
+        epochs.update(now)
+        through = await leaders.begin_moves(self._topics, term, asked.moves)
+        leaving = {one.broker_id for one in asked.leaves.values() if _is_of(one, now)}
+        caught_up = now.keys() if self._assume_in_sync else ()
+        situation = Situation(now.keys(), caught_up, leaving, self._unclean)
+        preferred = self._rebalance or asked.elections
+        await leaders.settle(self._topics, term, situation, preferred=preferred)
+        await leaders.end_moves(self._topics, term, now.keys() - leaving)
+        await self._answer_leaves(term, asked.leaves, now)
+        await self._forget(term, asked, through)
 
+    # -- what is asked for ------------------------------------------------------------------------------
 
-async def _watch_office(client: Client, term: Term, guard: Guard) -> None:
-    await _until_replaced(client, term)
-    guard.lose("/controller is somebody else's, or nobody's")
+    async def _requests(self, watch: Watch) -> _Requests:
+        moves = await self._node(REASSIGN_PARTITIONS, watch)
+        elections = await self._node(PREFERRED_ELECTION, watch)
+        return _Requests(
+            deletions=frozenset(await self._names(DELETE_TOPICS, watch)),
+            isr_changes=tuple(await self._names(ISR_CHANGES, watch)),
+            leaves=await self._leaves(watch),
+            moves={} if moves is None else _moves(moves[0]),
+            moves_version=None if moves is None else moves[1].version,
+            elections=frozenset() if elections is None else _elections(elections[0]),
+            elections_version=None if elections is None else elections[1].version,
+        )
 
+    async def _names(self, path: str, watch: Watch) -> list[str]:
+        return await self._zk.children(self._chroot + path, watch=watch)
 
-async def _until_replaced(client: Client, term: Term) -> None:
-    while True:
-        with client.watch() as watch:
+    async def _node(self, path: str, watch: Watch) -> tuple[bytes, Stat] | None:
+        while True:
             try:
-                _, stat = await client.get(term.path, watch=watch)
-                if stat.czxid != term.token:
-                    return
-                await watch.wait()
-            except (NoNode, SessionExpired):
-                return
+                return await self._zk.get(self._chroot + path, watch=watch)
+            except NoNode:
+                if await self._zk.exists(self._chroot + path, watch=watch) is None:
+                    return None
+
+    async def _leaves(self, watch: Watch) -> dict[str, Leave]:
+        found = {}
+        for name in await self._names(SHUTDOWNS, watch):
+            path = f"{self._chroot}{SHUTDOWNS}/{name}"
+            try:
+                found[path] = decode_leave(path, (await self._zk.get(path))[0])
+            except (NoNode, BadRecord):
+                pass  # taken back, or nothing that anybody waits for an answer to
+        return found
+
+    # -- answers ----------------------------------------------------------------------------------------
+
+    async def _answer_leaves(self, term: Term, leaves: dict[str, Leave], epochs: dict[int, int]) -> None:
+        """Let those go who have handed over everything; refuse those whose registration is not the present
+        one."""
+        if not leaves:
+            return
+        # What has no other replica goes down with its broker, as in Kafka.
+        shared = [which for which, ids in (await self._topics.assignments()).items() if len(ids) > 1]
+        states = (await self._topics.states(shared)).values()
+        in_sync = {broker for state, _ in states if state for broker in state.isr}
+        for path, leave in leaves.items():
+            transaction = term.transaction()
+            if not _is_of(leave, epochs):
+                transaction.delete(path)
+            elif leave.granted_by is None and leave.broker_id not in in_sync:
+                granted = Leave(leave.broker_id, leave.broker_epoch, term.epoch)
+                transaction.set(path, encode_leave(granted), version=0)
+            else:
+                continue
+            try:
+                await transaction.commit()
+            except NoNode:
+                pass  # taken back
+
+    async def _forget(self, term: Term, asked: _Requests, through: Collection[TopicPartition]) -> None:
+        """Delete the requests that have been fulfilled."""
+        await self._forget_all(term, [f"{self._chroot}{ISR_CHANGES}/{name}" for name in asked.isr_changes])
+        if asked.elections_version is not None:
+            transaction = term.transaction()
+            transaction.delete(self._chroot + PREFERRED_ELECTION, version=asked.elections_version)
+            await transaction.commit()
+        if asked.moves_version is None:
+            return
+        left = {which: target for which, target in asked.moves.items() if which not in through}
+        transaction, path = term.transaction(), self._chroot + REASSIGN_PARTITIONS
+        if not left:
+            transaction.delete(path, version=asked.moves_version)
+        elif len(left) < len(asked.moves):
+            transaction.set(path, encode_reassignment(left), version=asked.moves_version)
+        else:
+            return
+        await transaction.commit()
+
+    async def _forget_all(self, term: Term, paths: Iterable[str]) -> None:
+        for some in leaders.batches(paths, leaders.BATCH):
+            transaction = term.transaction()
+            for path in some:
+                transaction.delete(path)
+            await transaction.commit()
+
+
+def _is_of(leave: Leave, epochs: dict[int, int]) -> bool:
+    """Is it the registered broker itself that asks?"""
+    return epochs.get(leave.broker_id) == leave.broker_epoch
+
+
+def _moves(data: bytes) -> dict[TopicPartition, Replicas]:
+    try:
+        return decode_reassignment(data)
+    except BadRecord:
+        return {}  # nobody can fulfil it: it is taken away, as Kafka does
+
+
+def _elections(data: bytes) -> frozenset[TopicPartition]:
+    try:
+        return decode_partitions(PREFERRED_ELECTION, data)
+    except BadRecord:
+        return frozenset()

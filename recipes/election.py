@@ -16,13 +16,13 @@ Synopsis::
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
 
 import trio
 
-from coord import ACL, Client, Loss, SessionExpired
+from coord import ACL, Client, Loss, SessionExpired, States, Watch
 from recipes.errors import LeadershipLost
 from recipes.grant import Grant
 from recipes.line import KAZOO, Layout
@@ -86,27 +86,17 @@ class Election:
         """Everybody in line, the leader first."""
         return await self._line.contenders()
 
-    @asynccontextmanager
-    async def observe(self) -> AsyncIterator[AsyncIterator[Contender | None]]:
-        """Watch who leads: yields an iterator of states, the present one first, each once it differs.
+    def observe(self) -> States[Contender | None]:
+        """Watch who leads: a channel of states, the present one first, each once it differs.
 
-        States, not events: a leader of a moment, gone before we looked, is not reported.
+        To be used as ``async with election.observe() as leaders:``. States, not events: a leader of a moment,
+        gone before we looked, is not reported.
         """
-        states = self._states()
-        try:
-            yield states
-        finally:
-            await states.aclose()
+        return States(self._zk.watch(), self._leader, lambda leader: leader)
 
-    async def _states(self) -> AsyncGenerator[Contender | None]:
-        first, last = True, None
-        while True:
-            with self._zk.watch() as watch:
-                leader = await self._line.first(watch)
-                if first or leader != last:
-                    first, last = False, leader
-                    yield leader
-                try:
-                    await watch.wait()
-                except SessionExpired:
-                    pass  # look again in the new session
+    async def _leader(self, watch: Watch) -> Contender | None:
+        return next(iter(await self._line.holders(watch)), None)
+
+    async def request_release(self) -> int:
+        """Ask the leader to step down (`Grant.wait_revoked`), who need not; returns how many were asked."""
+        return await self._line.request_release()

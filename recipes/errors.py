@@ -5,7 +5,7 @@ All of them stand below `coord.errors.CoordError`, so that one `except` can catc
 
 from __future__ import annotations
 
-from coord.errors import CoordError
+from coord.errors import ConnectionLost, CoordError
 
 
 class GrantLost(CoordError):
@@ -35,8 +35,50 @@ class ControllerMoved(GrantLost):
     explanation = "the controller has moved"
 
 
+class PermitLost(GrantLost):
+    """The permit can no longer be guaranteed: somebody else may have been given it."""
+
+    explanation = "the permit was lost"
+
+
+class SemaphoreMismatch(CoordError):
+    """The semaphore's stored limit is not the one that we were told."""
+
+    explanation = "the semaphore has another limit"
+
+
+class ItemLost(GrantLost):
+    """The item taken from a queue can no longer be guaranteed: somebody else may have it now."""
+
+    explanation = "the item was lost"
+
+
+class OutcomeUnknown(ConnectionLost):
+    """A reply was lost, and nothing that can be read tells whether the change was made.
+
+    Making it again may make it twice; recipes do so by themselves where asked for with `at_least_once`.
+    """
+
+    explanation = "the reply was lost; whether it was done is unknown, and cannot be found out"
+
+
+class BarrierLost(GrantLost):
+    """The place in the double barrier can no longer be guaranteed: the others may have gone on."""
+
+    explanation = "the place in the barrier was lost"
+
+
+class MemberNameTaken(CoordError):
+    """Another live session is a member under this name."""
+
+    explanation = "the member's name is taken"
+
+
 class LayoutConflict(CoordError):
-    """A strict lock found contenders whose names its own layout cannot share a line with."""
+    """Contenders were found with whom exclusion cannot work: one side misreads the other's names.
+
+    Nothing was granted, and no znode of ours is left behind.
+    """
 
     explanation = "contenders of another layout stand in the same line"
 
@@ -51,3 +93,9 @@ class EndpointTaken(CoordError):
     """Another broker is registered with the same host and port."""
 
     explanation = "the endpoint is taken"
+
+
+class NotLeader(CoordError):
+    """A broker spoke for a partition that it does not lead, or no longer in that leader epoch."""
+
+    explanation = "the broker does not lead this partition"

@@ -15,19 +15,22 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from coord import Client, CoordError, Guard, Loss, NoNode, SessionState
+from coord import Client, CoordError, Guard, Loss, NoNode, SessionExpired, SessionState
 from recipes.errors import GrantLost
 from recipes.fence import FencedTransaction
 
 RELEASE_SECONDS: Final = 1.0
 """How long leaving a block may wait for the server's answer to the delete."""
+
+REVOKE: Final = b"__REVOKE__"
+"""What Curator's Revoker writes into a holder's znode to ask for its release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Standing:
     path: str
     czxid: int
     session_id: int
+    mark: bytes | None = None
+    """what only we write into its data, if others may use its name after us"""
 
     @property
     def name(self) -> str:
@@ -62,6 +67,8 @@ class Grant:
         self._error = error
         self._what = what
         self._gone = client.session.id != standing.session_id
+        self._given_up = ""
+        self._ended = trio.Event()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._what} token={self.token:#x}{' lost' if self.lost else ''}>"
@@ -76,9 +83,10 @@ class Grant:
         return self._error(f"{self._what} lost: {why or self._guard.reason}", path=self.path)
 
     def ensure(self) -> None:
-        """Raise the grant's error if it is lost. No checkpoint: to be called right before a side effect."""
-        if self.lost:
-            raise self.loss()
+        """Raise the grant's error if it is lost, or was given up. No checkpoint: to be called right before a
+        side effect."""
+        if self.lost or self._given_up:
+            raise self.loss(self._given_up)
 
     async def verify(self) -> None:
         """Ask the server whether our znode is still there and ours; raise the grant's error if not."""
@@ -86,14 +94,56 @@ class Grant:
         stat = await self._client.exists(self.path, linearizable=True)
         if stat is None or stat.czxid != self.token or stat.ephemeral_owner != self.session_id:
             self._gone = True
+            self._ended.set()
         if self._gone:
             raise self.loss("its znode is gone")
         self.ensure()
+
+    async def wait_lost(self) -> bool:
+        """Wait until the grant is lost: True; or until its block has ended in order: False.
+
+        For tasks outside the block, which the loss does not cancel.
+        """
+        while not (self.lost or self._ended.is_set()):
+            # A guard of our own is told of the session's end together with the grant's.
+            with trio.move_on_at(self._guard.scope.deadline), self._client.session.guard(self._guard.policy):
+                await self._ended.wait()
+        return self.lost
+
+    async def wait_revoked(self) -> None:
+        """Wait until somebody asks us to let go (`Lock.request_release`, or Curator's Revoker), who then
+        waits for our consent: leaving the block. Raises the grant's error once its znode is gone.
+
+        The first request that this costs is made here: who does not ask is not told.
+        """
+        while True:
+            with self._client.watch() as watch:
+                try:
+                    data, stat = await self._client.get(self.path, watch=watch)
+                    if stat.czxid == self.token and data == REVOKE:
+                        return
+                    await watch.wait()
+                except (NoNode, SessionExpired) as error:
+                    raise self.loss("its znode is gone") from error
 
     def transaction(self) -> FencedTransaction:
         """A transaction that the server refuses once this grant is gone."""
         # Any version: Curator's revokers write into the znode, and its existence is what counts.
         return FencedTransaction(self._client.transaction(), self.path, -1, self.loss)
+
+    # -- for whoever granted it -----------------------------------------------------------------------
+
+    @property
+    def given_up(self) -> bool:
+        return bool(self._given_up)
+
+    def give_up(self, why: str) -> None:
+        """The znode has gone on purpose before the end of the block, which is no loss."""
+        self._given_up = why
+
+    def end(self) -> None:
+        """The block is over."""
+        self._ended.set()
 
 
 @asynccontextmanager
@@ -105,8 +155,12 @@ async def holding(
     what: str,
     policy: Loss,
     raise_loss: bool = True,
+    release: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Grant]:
-    """The block in which a grant is held; `raise_loss` False only cancels the body and sets `Grant.lost`."""
+    """The block in which a grant is held; `raise_loss` False only cancels the body and sets `Grant.lost`.
+
+    `release` is called at its end, instead of `let_go`, and has to keep the same rules.
+    """
     grant: Grant | None = None
     try:
         with client.session.guard(policy) as guard:
@@ -117,28 +171,57 @@ async def holding(
             failure.add_note(str(grant.loss()))
         raise
     finally:
-        await let_go(client, standing)
+        if grant is not None:
+            grant.end()
+        if release is not None:
+            await release()
+        elif grant is None or not grant.given_up:
+            await let_go(client, standing)
     if grant.lost and raise_loss:
         raise grant.loss()
 
 
-async def let_go(client: Client, standing: Standing, seconds: float = RELEASE_SECONDS) -> None:
-    """Delete our znode: now, if the server answers within `seconds`; else the janitor does it later.
+async def let_go(
+    client: Client, standing: Standing, seconds: float = RELEASE_SECONDS, *, besides: Sequence[str] = ()
+) -> None:
+    """Delete our znode, and those `besides`: now, if the server answers within `seconds`; else the janitor
+    does it later.
 
     Never raises and is never cancelled, and returns at once while there is no connection.
     """
     if client.session.id != standing.session_id:
         return  # the server deletes the znodes of a session that is gone
+    paths = (standing.path, *besides)
     if client.session.state.value is SessionState.CONNECTED:
         with trio.move_on_after(seconds, shield=True):
             try:
-                await client.delete(standing.path)
+                if await _still_ours(client, standing):
+                    await _delete(client, paths)
                 return
             except NoNode:
-                return
+                if not besides:
+                    return
             except CoordError:
                 pass
-    client.janitor.delete(standing.path)
+    for path in paths:
+        client.janitor.delete(path, mark=standing.mark)
+
+
+async def _still_ours(client: Client, standing: Standing) -> bool:
+    """Is the znode of this name still the one that we made?"""
+    if standing.mark is None:
+        return True
+    data, _ = await client.get(standing.path)
+    return standing.mark in data and client.session.id == standing.session_id
+
+
+async def _delete(client: Client, paths: Sequence[str]) -> None:
+    if len(paths) == 1:
+        await client.delete(paths[0])
+        return
+    async with client.transaction() as transaction:
+        for path in paths:
+            transaction.delete(path)
 
 
 async def let_go_of_name(client: Client, path: str, held: Standing | None) -> None:

@@ -1,12 +1,14 @@
 """Kafka's znodes (0.8 to 3.x): their paths, and the JSON in them.
 
 Owns the bytes: what Kafka's own tools read and write below their chroot. Knows no server and no rules of what
-to write when; those are in `partitions` (who leads), `brokers` (registration) and `controller` (elections).
+to write when; those are in `partitions` (who leads), `brokers` (registration) and `term` (elections). What
+operators and brokers ask of the controller is in `kafka_requests`.
 
 Rules that hold here:
 
-- Written are brokers' records of version 5, topics' of version 2, states' and controllers' of version 1; all
-  older ones are read.
+- Written are brokers' records of version 5, topics' of version 3 (2 without a topic id), states' and
+  controllers' of version 1; all older ones are read.
+- Who rewrites a topic keeps its id, and what is being added and removed.
 - Integers stay integers, timestamps stay strings, host and port are always filled: old tools depend on it.
 - Unknown fields and newer versions are tolerated; what cannot be read at all is `BadRecord`.
 
@@ -33,6 +35,8 @@ RESERVED_BROKER_ID_MAX: Final = 1000
 """`reserved.broker.max.id`: generated ids begin above it."""
 
 NO_LEADER: Final = -1
+
+_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}\Z")
 
 _ENDPOINT: Final = re.compile(
     r"(?P<name>[^:/]+)://(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>-?[0-9]+)\Z"
@@ -96,8 +100,12 @@ def topic_path(topic: str) -> str:
     return f"{TOPICS}/{topic}"
 
 
+def partitions_path(topic: str) -> str:
+    return f"{TOPICS}/{topic}/partitions"
+
+
 def partition_path(topic: str, partition: int) -> str:
-    return f"{TOPICS}/{topic}/partitions/{partition}"
+    return f"{partitions_path(topic)}/{partition}"
 
 
 def state_path(topic: str, partition: int) -> str:
@@ -120,13 +128,13 @@ def encode_broker(info: BrokerInfo, *, timestamp_ms: int) -> bytes:
     }
     if info.rack is not None:
         record["rack"] = info.rack
-    return _dump(record)
+    return dump(record)
 
 
 def decode_broker(broker_id: int, data: bytes) -> BrokerInfo:
     """Read a registration of any version; raises `BadRecord`."""
     where = broker_path(broker_id)
-    record = _load(data, where)
+    record = load(data, where)
     try:
         listeners = _listeners(record)
         features = {
@@ -155,29 +163,78 @@ def _listener(text: str, protocols: Mapping[str, str]) -> Listener:
     return Listener(name, host, int(match["port"]), protocols.get(name, name))
 
 
-def encode_topic(assignment: Mapping[int, Iterable[int]]) -> bytes:
-    """The replica assignment of a topic, by partition: broker ids, the preferred leader first."""
-    return _dump(
-        {
-            "version": 2,
-            "partitions": {str(number): list(assignment[number]) for number in sorted(assignment)},
-            "adding_replicas": {},
-            "removing_replicas": {},
-        }
-    )
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
 
 
-def decode_topic(topic: str, data: bytes) -> dict[int, tuple[int, ...]]:
-    """The replica assignment by partition, of any version; raises `BadRecord`."""
+Replicas = tuple[int, ...]
+"""Broker ids of one partition in assignment order; the first is the preferred leader."""
+
+
+@dataclass(frozen=True)
+class TopicRecord:
+    """The replicas of a topic's partitions, and which of them a reassignment in progress adds and removes."""
+
+    replicas: Mapping[int, Replicas]
+    adding: Mapping[int, Replicas] = field(default_factory=dict)
+    removing: Mapping[int, Replicas] = field(default_factory=dict)
+    topic_id: str | None = None
+    """tells a topic from an earlier one of the same name; None if it was made by old tools"""
+
+    @property
+    def reassigning(self) -> frozenset[int]:
+        """The partitions that are being reassigned."""
+        return frozenset(number for part in (self.adding, self.removing) for number in part)
+
+
+def check_topic(topic: str) -> None:
+    """Raise ValueError unless Kafka would take this name."""
+    if topic in (".", "..") or not _TOPIC.match(topic):
+        raise ValueError(f"{topic!r} is no topic's name: 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'")
+
+
+def encode_topic(record: TopicRecord) -> bytes:
+    """Version 3; without an id version 2, as before there were any. Older readers find what they know."""
+    fields: dict[str, Any] = {
+        "version": 2 if record.topic_id is None else 3,
+        "partitions": _numbered(record.replicas),
+        "adding_replicas": _numbered(record.adding),
+        "removing_replicas": _numbered(record.removing),
+    }
+    if record.topic_id is not None:
+        fields["topic_id"] = record.topic_id
+    return dump(fields)
+
+
+def _numbered(replicas: Mapping[int, Iterable[int]]) -> dict[str, list[int]]:
+    return {str(number): list(replicas[number]) for number in sorted(replicas) if replicas[number]}
+
+
+def decode_topic(topic: str, data: bytes) -> TopicRecord:
+    """The assignment of a topic, of any version; raises `BadRecord`."""
     where = topic_path(topic)
-    record = _load(data, where)
+    record = load(data, where)
     try:
-        return {
-            int(number): tuple(int(broker) for broker in replicas)
-            for number, replicas in record["partitions"].items()
-        }
+        topic_id = record.get("topic_id")
+        return TopicRecord(
+            _by_number(record["partitions"]),
+            _by_number(record.get("adding_replicas") or {}),
+            _by_number(record.get("removing_replicas") or {}),
+            None if topic_id is None else str(topic_id),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"{where}: not a topic's assignment: {error!r}") from error
+
+
+def _by_number(fields: Mapping[str, Any]) -> dict[int, Replicas]:
+    return {
+        int(number): tuple(int(broker) for broker in replicas)
+        for number, replicas in sorted(fields.items(), key=lambda pair: int(pair[0]))
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +248,7 @@ class PartitionState:
 
 
 def encode_state(state: PartitionState) -> bytes:
-    return _dump(
+    return dump(
         {
             "version": 1,
             "controller_epoch": state.controller_epoch,
@@ -205,7 +262,7 @@ def encode_state(state: PartitionState) -> bytes:
 def decode_state(topic: str, partition: int, data: bytes) -> PartitionState:
     """Read a partition's state; raises `BadRecord`."""
     where = state_path(topic, partition)
-    record = _load(data, where)
+    record = load(data, where)
     try:
         leader, leader_epoch = int(record["leader"]), int(record["leader_epoch"])
         isr = tuple(int(broker) for broker in record["isr"])
@@ -215,12 +272,12 @@ def decode_state(topic: str, partition: int, data: bytes) -> PartitionState:
 
 
 def encode_controller(broker_id: int, *, timestamp_ms: int) -> bytes:
-    return _dump({"version": 1, "brokerid": broker_id, "timestamp": str(timestamp_ms)})
+    return dump({"version": 1, "brokerid": broker_id, "timestamp": str(timestamp_ms)})
 
 
 def decode_controller(data: bytes) -> int:
     """The id of the broker that is the controller; raises `BadRecord`."""
-    record = _load(data, CONTROLLER)
+    record = load(data, CONTROLLER)
     try:
         return int(record["brokerid"])
     except (KeyError, TypeError, ValueError) as error:
@@ -235,11 +292,13 @@ def decode_epoch(data: bytes) -> int:
         raise BadRecord(f"{CONTROLLER_EPOCH}: {data!r} is not a number") from error
 
 
-def _dump(record: Mapping[str, Any]) -> bytes:
+def dump(record: Mapping[str, Any]) -> bytes:
+    """A record as Kafka writes it: JSON, without blanks."""
     return json.dumps(record, separators=(",", ":")).encode()
 
 
-def _load(data: bytes, where: str) -> dict[str, Any]:
+def load(data: bytes, where: str) -> dict[str, Any]:
+    """The fields of the record at `where`; raises `BadRecord`."""
     try:
         record = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -14,20 +14,30 @@ Rules that hold here:
 - Leaving early, for whatever reason, hands (path, guid) to the client's janitor: a cancelled contender waits
   for nothing and leaves nothing behind.
 - A session that expired means a new znode, at the back.
+- Whoever finds strangers in line, with whom exclusion cannot work, leaves it with `LayoutConflict`: looked
+  for each time we look who is ahead, so before anything is granted.
+
+Synopsis::
+
+    line = Line(client, "/locks/a", KAZOO, Kind.READ)
+    standing = await line.reach_front(b"host7")
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import trio
 
-from coord import ACL, Client, ConnectionLost, NoNode, SessionExpired, Watch
+from coord import ACL, Client, ConnectionLost, NoNode, RequestTooLarge, SessionExpired, Watch
 from recipes.errors import LayoutConflict
-from recipes.grant import Standing
-from recipes.line import Kind, Layout, Place, ahead_of, foreign_to, in_order, places
+from recipes.grant import REVOKE, Standing
+from recipes.line import Kind, Layout, Place, ahead_of, at_front, blocks, foreign_to, in_order, places
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +54,67 @@ class Contender:
 
 
 class Line:
-    """The contenders below one path, as seen by one client."""
+    """The contenders below one path, as seen by one client; those who enter it here are of one `kind`."""
 
     def __init__(
         self,
         client: Client,
         path: str,
         layout: Layout,
+        kind: Kind = Kind.EXCLUSIVE,
         *,
         strict: bool = False,
         acl: Sequence[ACL] | None = None,
     ) -> None:
+        """Raises ValueError if the layout has no names for such contenders."""
         self._client = client
         self.path = path.rstrip("/")
         self._layout = layout
+        self._kind = kind
+        self._family = layout.family(kind)
         self._strict = strict
         self._acl = acl
 
     async def reach_front(self, data: bytes, *, wait: bool = True) -> Standing:
-        """Take a place and wait until it is the first; with `wait` False raise `trio.WouldBlock` instead.
+        """Take a place and wait until nobody ahead keeps us waiting; with `wait` False raise
+        `trio.WouldBlock` instead.
 
-        Raises `LayoutConflict` on a strict line. Connections that come and go are lived through.
+        Raises `LayoutConflict` for strangers in line. Connections that come and go are lived through.
         """
-        if not wait and await self._places():
-            raise trio.WouldBlock  # looked before creating anything: trying often must cost little
+
+        async def take(standing: Standing) -> Standing:
+            return standing
+
+        return await self.serve_at_front(data, take, wait=wait)
+
+    async def serve_at_front(
+        self, data: bytes, serve: Callable[[Standing], Awaitable[T | None]], *, wait: bool = True
+    ) -> T:
+        """As `reach_front`; then await `serve(standing)` there and return its result, after which the place
+        is its own concern. With the result None the place was lost, and another one is taken."""
         while True:
             guid, standing = uuid4(), None
             try:
+                if not wait:
+                    await self._would_block()
                 standing = await self._enter(guid, data)
                 if standing is not None and await self._reached(standing, wait=wait):
-                    return standing
+                    result = await serve(standing)
+                    if result is not None:
+                        return result
             except SessionExpired:
                 continue  # and our znode with it
             except BaseException:
                 self._withdraw(guid, standing)
                 raise
             self._withdraw(guid, standing)
+
+    async def _would_block(self) -> None:
+        """Look before anything is created: trying often must cost little."""
+        line = await self._places()
+        self._refuse_strangers(line)
+        if any(blocks(place.kind, self._kind) for place in line):
+            raise trio.WouldBlock
 
     async def contenders(self) -> list[Contender]:
         """Everybody in line, the first first."""
@@ -90,15 +125,32 @@ class Line:
                 found.append(contender)
         return found
 
-    async def first(self, watch: Watch | None = None) -> Contender | None:
-        """Who is first in line; `watch` then tells when that may have changed."""
+    async def holders(self, watch: Watch | None = None) -> tuple[Contender, ...]:
+        """Those whom nobody keeps waiting; `watch` then tells when that may have changed.
+
+        A sole holder is watched by its own znode, and nothing else: who joins behind it wakes nobody.
+        """
         while True:
-            for place in in_order(await self._places()):
-                contender = await self._look_at(place, 0, watch)
-                if contender is not None:
-                    return contender
-            if not await self._places(watch):
-                return None
+            line = at_front(await self._places())
+            if watch is not None and (not line or line[0].kind is Kind.READ):
+                line = at_front(await self._places(watch))  # a reader may join those that read
+            found = [await self._look_at(place, order, watch) for order, place in enumerate(line)]
+            if None not in found:
+                return tuple(contender for contender in found if contender is not None)
+
+    async def request_release(self) -> int:
+        """Ask all who hold now to let go, as Curator's Revoker does; returns how many that are."""
+        holders = await self.holders()
+        for holder in holders:
+            while True:
+                try:
+                    await self._client.set(holder.path, REVOKE)
+                except NoNode:
+                    pass  # it has let go
+                except (ConnectionLost, SessionExpired):
+                    continue  # to ask twice is to ask
+                break
+        return len(holders)
 
     async def _look_at(self, place: Place, order: int, watch: Watch | None = None) -> Contender | None:
         path = f"{self.path}/{place.name}"
@@ -112,18 +164,25 @@ class Line:
 
     async def _places(self, watch: Watch | None = None) -> list[Place]:
         try:
-            line = places(await self._client.children(self.path or "/", watch=watch))
+            return places(await self._client.children(self.path or "/", watch=watch))
         except NoNode:
             if watch is None or await self._client.exists(self.path, watch=watch) is None:
                 return []
             return await self._places(watch)
-        if self._strict and (strangers := foreign_to(self._layout, line)):
-            raise LayoutConflict(f"{strangers[0].name} is not of layout {self._layout.name}", path=self.path)
-        return line
+
+    def _refuse_strangers(self, line: list[Place]) -> None:
+        strangers = foreign_to(self._family, line, strict=self._strict)
+        if strangers:
+            one = strangers[0]
+            raise LayoutConflict(
+                f"{one.name} ({one.family}) and the {self._family} names of the layout {self._layout.name} "
+                "do not exclude each other",
+                path=self.path,
+            )
 
     async def _enter(self, guid: UUID, data: bytes) -> Standing | None:
         """Create our znode; None if it is unknown how that ended, and the znode is not to be found."""
-        prefix = f"{self.path}/{self._layout.prefix(guid)}"
+        prefix = f"{self.path}/{self._layout.prefix(guid, self._kind)}"
         while True:
             try:
                 path, stat = await self._client.create_with_stat(
@@ -133,6 +192,8 @@ class Line:
             except NoNode:
                 # Here and not before the loop: an empty container may be deleted at any time.
                 await self._make_parent()
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except ConnectionLost:
                 return await self._find(guid)
 
@@ -161,6 +222,7 @@ class Line:
         """Wait until nobody is ahead; False if our znode is no longer there, or no longer ours."""
         while True:
             line = await self._places()
+            self._refuse_strangers(line)
             mine = next((place for place in line if place.name == standing.name), None)
             if mine is None:
                 return False

@@ -64,7 +64,15 @@ CORE = (
     *("coord.server.turn", "coord.server.segment_ends", "coord.server.lobby", "coord.server.moved"),
     *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
     *("coord.server.standing", "coord.server.tracker"),
-    *("coord.server.four_letter", "coord.cli.texts", "recipes.kafka", "recipes.partitions"),
+    *("coord.server.four_letter", "coord.cli.texts"),
+    *(
+        "recipes.entries",
+        "recipes.kafka",
+        "recipes.kafka_requests",
+        "recipes.membership",
+        "recipes.partitions",
+    ),
+    *("recipes.permits", "recipes.tree"),
 )
 """What only computes: no await, and none of these modules."""
 WAITING = {"trio", "trio_util", "asyncio", "threading", "select", "selectors", "socket", "ssl", "subprocess"}

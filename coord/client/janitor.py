@@ -7,6 +7,7 @@ Synopsis::
 
     zk.janitor.delete("/locks/a/8f2c…__lock__0000000007")
     zk.janitor.delete_matching("/locks/a", "8f2c…")  # when the reply that named the znode never came
+    zk.janitor.delete("/queue/taken/a", mark=b"8f2c…")  # only while that znode is still ours
 
 Rules that hold:
 
@@ -14,7 +15,7 @@ Rules that hold:
   for that session's ephemeral znodes. A lost connection only delays it.
 - A znode that cannot be deleted for a reason that will stay (an ACL, children) is logged and let go.
 - A job starts after everything that the same client submitted before it. Since it may be repeated, the name
-  has to be one that nobody else uses.
+  has to be one that nobody else uses, or its data bear a mark that nobody else writes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import trio
 from coord.client.guarantee import LiveSession
 from coord.client.paths import check_path, join
 from coord.errors import ClientClosed, ConnectionLost, CoordError, NoNode, SessionExpired
+from coord.wire.records import Stat
 
 logger = logging.getLogger("coord.client")
 
@@ -42,12 +44,15 @@ class _Deleting(Protocol):
 
     async def children(self, path: str, *, linearizable: bool = False) -> list[str]: ...
 
+    async def get(self, path: str, *, linearizable: bool = False) -> tuple[bytes, Stat]: ...
+
     async def delete(self, path: str) -> None: ...
 
 
 class _Job(NamedTuple):
     path: str
     marker: str | None
+    mark: bytes | None
     generation: int
 
 
@@ -67,17 +72,20 @@ class Janitor:
         """How many jobs are not done yet."""
         return len(self._jobs) + self._busy
 
-    def delete(self, path: str) -> None:
-        """Has the znode deleted, sooner or later. Never waits, never raises for what the server says."""
+    def delete(self, path: str, *, mark: bytes | None = None) -> None:
+        """Has the znode deleted, sooner or later. Never waits, never raises for what the server says.
+
+        With `mark`, only if its data contains that: for a name that others may use after us.
+        """
         check_path(path, "delete")
-        self._add(_Job(path, None, self._client.session.generation))
+        self._add(_Job(path, None, mark, self._client.session.generation))
 
     def delete_matching(self, parent: str, marker: str) -> None:
         """Has every child of `parent` deleted whose name contains `marker` (which must be unique to its
         owner, such as a uuid)."""
         check_path(parent, "delete")
         assert marker, "an empty marker would match every child"
-        self._add(_Job(parent, marker, self._client.session.generation))
+        self._add(_Job(parent, marker, None, self._client.session.generation))
 
     async def idle(self) -> None:
         """Waits until every job is done."""
@@ -104,6 +112,9 @@ class Janitor:
                 self._idle = trio.Event()
 
     async def _do(self, job: _Job) -> None:
+        if job.mark is not None:
+            await self._insist(job, lambda: self._delete_marked(job))
+            return
         if job.marker is None:
             await self._insist(job, lambda: self._client.delete(job.path))
             return
@@ -116,11 +127,21 @@ class Janitor:
         await self._insist(job, look)
         for name in found:
             if job.marker in name:
-                await self._do(_Job(join(job.path, name), None, job.generation))
+                await self._do(_Job(join(job.path, name), None, None, job.generation))
+
+    async def _delete_marked(self, job: _Job) -> None:
+        # An earlier attempt may have been done although its reply was lost, and the name be another's now.
+        # What is ours stays ours as long as the session does: nobody comes in between look and delete.
+        data, _ = await self._client.get(job.path, linearizable=True)
+        if job.mark is not None and job.mark in data and self._goes_on(job):
+            await self._client.delete(job.path)
+
+    def _goes_on(self, job: _Job) -> bool:
+        """Is the job's session the one at hand?"""
+        return self._client.session.generation == job.generation and self._client.session.id != 0
 
     async def _insist(self, job: _Job, attempt: Callable[[], Awaitable[None]]) -> None:
-        session = self._client.session
-        while session.generation == job.generation and session.id != 0:
+        while self._goes_on(job):
             try:
                 await attempt()
                 return

@@ -122,6 +122,16 @@ async def test_errors_name_the_path_and_the_operation(zk: Client) -> None:
 
 
 @pytest.mark.trio
+async def test_the_janitor_deletes_what_bears_its_mark_and_nothing_else(zk: Client) -> None:
+    for path, data in (("/ours", b"mark 1, and more"), ("/others", b"mark 2"), ("/empty", b"")):
+        await zk.create(path, data)
+        zk.janitor.delete(path, mark=b"mark 1")
+    zk.janitor.delete("/missing", mark=b"mark 1")
+    await zk.janitor.idle()
+    assert [await zk.exists(path) is None for path in ("/ours", "/others", "/empty")] == [True, False, False]
+
+
+@pytest.mark.trio
 async def test_set_and_delete_honour_the_version(zk: Client) -> None:
     await zk.create("/a", b"0")
     stat = await zk.set("/a", b"1", version=0)

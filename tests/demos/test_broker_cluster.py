@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-STEPS = 10
+STEPS = 14
 SECONDS_MAX = 40
 ADDRESSES = r"127\.0\.0\.1:\d+(?:,127\.0\.0\.1:\d+){2}"
 
@@ -64,7 +64,11 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def servers_of(line: str) -> str:
+def servers_of(process: subprocess.Popen[str]) -> str:
+    """Where its servers are; the line before says what there is to be seen."""
+    assert process.stdout is not None
+    assert "Brokers and servers leave, hang and die" in process.stdout.readline()
+    line = process.stdout.readline()
     match = re.fullmatch(rf"servers: ({ADDRESSES})\n", line)
     assert match is not None, line
     return match[1]
@@ -73,8 +77,7 @@ def servers_of(line: str) -> str:
 def test_every_step_is_observed() -> None:
     process = start()
     began = time.monotonic()
-    assert process.stdout is not None
-    servers = servers_of(process.stdout.readline())
+    servers = servers_of(process)
     folder = folder_of(servers)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, output + errors
@@ -84,7 +87,12 @@ def test_every_step_is_observed() -> None:
     assert "late write was refused" in output
     assert re.search(r"controller \d in epoch 3 after \d in epoch 2", output)
     assert re.search(r"server (\d) is gone\n.*server \d leads, zxid 0x", output, re.DOTALL)
-    assert "same broker epochs, same controller" in output
+    said = " ".join(output.split())  # lines are wrapped
+    assert "same broker epochs, same controller" in said
+    assert "replicas on racks a, b" in said
+    assert "after one election each; only then it went" in said
+    assert "/brokers/topics/payments, its partitions and the request to delete it are gone" in said
+    assert max(map(len, lines)) <= 80
     assert time.monotonic() - began < SECONDS_MAX
     assert brokers_of(servers) + servers_in(folder) == []
     assert not folder.exists()
@@ -93,8 +101,8 @@ def test_every_step_is_observed() -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
 def test_however_it_ends_its_processes_end_with_it(how: signal.Signals) -> None:
     process = start("--serve")
+    addresses = servers_of(process)
     assert process.stdout is not None
-    addresses = servers_of(process.stdout.readline())
     for line in process.stdout:
         if "is the controller" in line:
             break

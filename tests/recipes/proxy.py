@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from coord.wire.records import Xid
+
 
 @dataclass(eq=False)
 class _Connection:
@@ -38,7 +40,10 @@ class Proxy:
         self._nursery = nursery
         self._connections: set[_Connection] = set()
         self._doomed_op: int | None = None
+        self._doomed_request: int | None = None
         self._hold = False
+        self._held_op: int | None = None
+        self._held = self._pass = trio.Event()
         self._open = trio.Event()
         self._open.set()
         self.hosts = ""
@@ -46,6 +51,8 @@ class Proxy:
         """set once a reply was swallowed, until the next order to do so"""
         self.requests: list[int] = []
         """the opcode of every request that passed"""
+        self.events = 0
+        """how many watch events have passed"""
 
     def swallow_reply(self, op: int, *, then_closed: bool = False) -> None:
         """Lose the reply to the next request `op`, with its connection; `then_closed`: and admit no other."""
@@ -53,9 +60,26 @@ class Proxy:
         self._hold = then_closed
         self.lost = trio.Event()
 
+    def hold(self, op: int) -> trio.Event:
+        """Hold the next request `op` back until `let_pass`; the event says that it is there."""
+        self._held_op, self._held, self._pass = op, trio.Event(), trio.Event()
+        return self._held
+
+    def let_pass(self) -> None:
+        self._pass.set()
+
+    def lose_request(self, op: int) -> None:
+        """Lose the next request `op` itself, with its connection: to its sender it looks the same."""
+        self._doomed_request = op
+        self.lost = trio.Event()
+
+    def hold_off(self) -> None:
+        """Let no new connection through until `reopen`; those that are there stay."""
+        self._open = trio.Event()
+
     def close(self) -> None:
         """Cut every connection, and let no new one through until `reopen`."""
-        self._open = trio.Event()
+        self.hold_off()
         self.cut()
 
     def reopen(self) -> None:
@@ -63,7 +87,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Forget every order to lose something, and let connections through."""
-        self._doomed_op, self._hold = None, False
+        self._doomed_op, self._doomed_request, self._hold = None, None, False
         self.reopen()
 
     def cut(self) -> None:
@@ -105,12 +129,25 @@ class Proxy:
                 frame, buffer = buffer[: 4 + size], buffer[4 + size :]
                 if not hello and not look(connection, frame[4:]):
                     return
+                if not hello and look == self._sent:
+                    await self._keep_back(frame)
                 hello = False
                 await sink.send_all(frame)
         connection.scope.cancel()
 
+    async def _keep_back(self, frame: bytes) -> None:
+        if struct.unpack_from(">i", frame, 8)[0] == self._held_op:
+            self._held_op = None
+            self._held.set()
+            await self._pass.wait()
+
     def _sent(self, connection: _Connection, frame: bytes) -> bool:
         xid, op = struct.unpack_from(">ii", frame)
+        if op == self._doomed_request:
+            self._doomed_request = None
+            self.lost.set()
+            connection.scope.cancel()
+            return False
         self.requests.append(op)
         if op == self._doomed_op:
             self._doomed_op, connection.doomed_xid = None, xid
@@ -118,10 +155,11 @@ class Proxy:
 
     def _answered(self, connection: _Connection, frame: bytes) -> bool:
         (xid,) = struct.unpack_from(">i", frame)
+        self.events += xid == Xid.NOTIFICATION
         if xid != connection.doomed_xid:
             return True
         if self._hold:
-            self._open = trio.Event()
+            self.hold_off()
         self.lost.set()
         connection.scope.cancel()
         return False

@@ -1,4 +1,7 @@
-"""Registration and the view of who is there, by Kafka's rules."""
+"""Registration and the view of who is there, by Kafka's rules.
+
+Pitfall 51: cannot occur, since views are a context manager, and hold no watch outside of it.
+"""
 
 # ruff: noqa: PT012, SIM117 (what has to raise here is a whole `async with` block)
 
@@ -9,11 +12,14 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
+import trio.testing
 
 import coord
 from coord import Client
 from coord.wire.records import Op
 from recipes import BrokerIdTaken, BrokerInfo, BrokerRegistry, BrokerView, EndpointTaken
+from tests.recipes.cluster import controlled, end_session
+from tests.recipes.faults import cancel_everywhere, open_world
 from tests.recipes.proxy import open_proxy
 
 NONE: frozenset[int] = frozenset()
@@ -26,11 +32,6 @@ def info(broker_id: int | None, port: int | None = None) -> BrokerInfo:
 
 def other_than(old: int) -> Callable[[int], bool]:
     return lambda epoch: epoch != old
-
-
-async def end_session(hosts: str, zk: Client) -> None:
-    async with coord.connect(hosts, session=zk.session.handle):
-        pass
 
 
 async def next_view(views: AsyncIterator[BrokerView]) -> BrokerView:
@@ -84,7 +85,7 @@ async def test_a_live_foreign_owner_keeps_the_id(hosts: str, zk: Client) -> None
 
 
 @pytest.mark.trio
-async def test_a_dead_foreign_owner_is_outwaited(hosts: str, zk: Client) -> None:
+async def test_kafka_6584_a_dead_foreign_owner_is_outwaited(hosts: str, zk: Client) -> None:
     async with open_proxy(hosts) as proxy, trio.open_nursery() as nursery:
         registered = trio.Event()
 
@@ -111,6 +112,99 @@ async def test_a_registration_whose_reply_was_lost_is_ours(hosts: str) -> None:
             assert proxy.lost.is_set()
             _, stat = await zk.get("/brokers/ids/1")
             assert (stat.czxid, stat.ephemeral_owner) == (me.epoch, zk.session.id)
+
+
+@pytest.mark.trio
+async def test_kafka_14845_reply_and_session_lost_it_is_registered_anew(hosts: str, zk: Client) -> None:
+    """Whether it was created nobody knows any more, and not by whom either: it must not be fatal."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as broker:
+        await broker.ensure_path("/brokers/ids")
+        proxy.swallow_reply(Op.MULTI, then_closed=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(be_registered, zk, broker)
+            await proxy.lost.wait()
+            first = (await BrokerRegistry(zk).brokers())[1].epoch
+            await end_session(hosts, broker)
+            proxy.reopen()
+        assert await BrokerRegistry(zk).brokers() == {}
+        assert first < broker.session.last_zxid
+
+
+async def be_registered(zk: Client, broker: Client) -> None:
+    async with BrokerRegistry(broker).register(info(1)) as me:
+        _, stat = await zk.get("/brokers/ids/1")
+        assert (stat.czxid, stat.ephemeral_owner) == (me.epoch, broker.session.id)
+
+
+@pytest.mark.trio
+async def test_kafka_7165_what_an_earlier_session_of_ours_has_left_is_replaced(
+    hosts: str, zk: Client
+) -> None:
+    """A server that is behind may still show the registration of our session that expired: it would go in a
+    moment, and with it we would."""
+    async with coord.connect(hosts, timeout=30) as earlier, BrokerRegistry(zk).register(info(1)) as me:
+        me.sessions.add(earlier.session.id)
+        first = me.epoch
+        old = earlier.transaction()
+        old.delete("/brokers/ids/1")
+        old.create("/brokers/ids/1", b"{}", ephemeral=True)
+        await old.commit()
+        with trio.fail_after(10):
+            second = await me.epochs.wait_value(other_than(first))
+        _, stat = await zk.get("/brokers/ids/1")
+        assert (stat.czxid, stat.ephemeral_owner) == (second, zk.session.id)
+
+
+@pytest.mark.trio
+async def test_pitfall_5_a_registration_of_another_session_is_not_ours(hosts: str, zk: Client) -> None:
+    """The reply was lost, and by the time we look somebody else is registered there."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as broker:
+        await zk.ensure_path("/brokers/ids")
+        proxy.swallow_reply(Op.MULTI, then_closed=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(be_refused, broker)
+            await proxy.lost.wait()
+            async with zk.transaction() as usurp:
+                usurp.delete("/brokers/ids/1")
+                usurp.create("/brokers/ids/1", b"{}", ephemeral=True)
+            proxy.reopen()
+    assert await zk.exists("/brokers/ids/1") is not None
+
+
+async def be_refused(broker: Client) -> None:
+    with pytest.raises(BrokerIdTaken):
+        async with BrokerRegistry(broker).register(info(1), takeover_seconds=0.1):
+            pytest.fail("registered")
+
+
+@pytest.mark.trio
+async def test_a_farewell_whose_reply_was_lost_leaves_nothing(hosts: str, zk: Client) -> None:
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as broker:
+        async with BrokerRegistry(broker).register(info(1)):
+            proxy.swallow_reply(Op.DELETE)
+        assert proxy.lost.is_set()
+        await broker.janitor.idle()
+        assert await BrokerRegistry(zk).brokers() == {}
+
+
+@pytest.mark.trio
+async def test_cancelled_anywhere_no_registration_stays(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_world(1) as world:
+        zk = world.zk
+
+        async def attempt() -> None:
+            async with BrokerRegistry(zk).register(info(1)) as me:
+                await BrokerRegistry(zk).leave(me)
+
+        async def nothing_stays() -> None:
+            await zk.janitor.idle()
+            await zk.sync()
+            assert await BrokerRegistry(zk).brokers() == {}
+            assert await zk.children("/admin/controlled_shutdown") == []
+
+        await zk.ensure_path("/admin/controlled_shutdown")
+        async with controlled(world.members[0].zk):
+            assert await cancel_everywhere(attempt, nothing_stays) > 30
 
 
 @pytest.mark.trio

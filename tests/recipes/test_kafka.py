@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes.kafka import (
@@ -13,6 +13,8 @@ from recipes.kafka import (
     BrokerInfo,
     Listener,
     PartitionState,
+    TopicPartition,
+    TopicRecord,
     decode_broker,
     decode_controller,
     decode_epoch,
@@ -22,6 +24,15 @@ from recipes.kafka import (
     encode_controller,
     encode_state,
     encode_topic,
+)
+from recipes.kafka_requests import (
+    Leave,
+    decode_leave,
+    decode_partitions,
+    decode_reassignment,
+    encode_leave,
+    encode_partitions,
+    encode_reassignment,
 )
 
 PLAIN = Listener("PLAINTEXT", "db1", 9092, "PLAINTEXT")
@@ -103,6 +114,7 @@ listeners = st.lists(
 features = st.dictionaries(st.text(max_size=5), st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=3)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         BrokerInfo, st.integers(0, 9999), listeners, st.none() | st.text(), features, st.integers(-1, 65535)
@@ -134,6 +146,7 @@ def test_a_damaged_registration_says_so(data: bytes) -> None:
         decode_broker(3, data)
 
 
+@settings(deadline=None)
 @given(
     st.binary()
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
@@ -145,6 +158,9 @@ def test_garbage_is_one_class_of_error(data: bytes) -> None:
         lambda: decode_state("t", 0, data),
         lambda: decode_controller(data),
         lambda: decode_epoch(data),
+        lambda: decode_reassignment(data),
+        lambda: decode_partitions("/admin/preferred_replica_election", data),
+        lambda: decode_leave("/admin/controlled_shutdown/1-2", data),
     ):
         try:
             decode()
@@ -152,11 +168,58 @@ def test_garbage_is_one_class_of_error(data: bytes) -> None:
             pass
 
 
-def test_topics() -> None:
-    data = encode_topic({1: [2, 3], 0: (1, 2)})
-    assert json.loads(data)["partitions"] == {"0": [1, 2], "1": [2, 3]}
-    assert decode_topic("t", data) == {0: (1, 2), 1: (2, 3)}
-    assert decode_topic("t", b'{"version":1,"partitions":{"0":[1,2]}}') == {0: (1, 2)}
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"version":1,"partitions":{"10":[2],"9":[1,2]}}', TopicRecord({9: (1, 2), 10: (2,)})),
+        (
+            '{"version":2,"partitions":{"0":[3,1]},"adding_replicas":{"0":[3]},"removing_replicas":{"0":[1]}}',
+            TopicRecord({0: (3, 1)}, {0: (3,)}, {0: (1,)}),
+        ),
+        (
+            '{"partitions":{"0":[1]},"topic_id":"ikAub9q6QcW9qUakngNwfQ","version":3}',
+            TopicRecord({0: (1,)}, topic_id="ikAub9q6QcW9qUakngNwfQ"),
+        ),
+    ],
+    ids=["v1", "v2", "v3"],
+)
+def test_every_version_of_a_topic_is_read(text: str, expected: TopicRecord) -> None:
+    assert decode_topic("t", text.encode()) == expected
+    assert list(decode_topic("t", text.encode()).replicas) == sorted(expected.replicas)
+
+
+def test_old_readers_find_the_partitions_of_a_topic() -> None:
+    """Version 1 looks at `partitions` only; version 2 was written before there were topic ids."""
+    record = json.loads(encode_topic(TopicRecord({1: (2, 3), 0: (1, 2)}, topic_id="x")))
+    assert (record["version"], record["partitions"]) == (3, {"0": [1, 2], "1": [2, 3]})
+    record = json.loads(encode_topic(TopicRecord({0: (3, 1)}, {0: (3,)}, {0: (1,)})))
+    assert record == {
+        "version": 2,
+        "partitions": {"0": [3, 1]},
+        "adding_replicas": {"0": [3]},
+        "removing_replicas": {"0": [1]},
+    }
+
+
+replicas = st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True).map(tuple)
+by_number = st.dictionaries(st.integers(0, 12), replicas, max_size=4)
+
+
+@settings(deadline=None)
+@given(st.builds(TopicRecord, by_number, by_number, by_number, st.none() | st.text()))
+def test_a_topic_round_trips(record: TopicRecord) -> None:
+    assert decode_topic("t", encode_topic(record)) == record
+
+
+def test_requests() -> None:
+    some = [TopicPartition("b", 1), TopicPartition("a", 2)]
+    data = encode_reassignment({some[0]: [3, 4], some[1]: (1,)})
+    assert json.loads(data)["partitions"][0] == {"topic": "a", "partition": 2, "replicas": [1]}
+    assert decode_reassignment(data) == {some[0]: (3, 4), some[1]: (1,)}
+    assert decode_partitions("/x", encode_partitions(some)) == frozenset(some)
+    for leave in (Leave(1, 2**40), Leave(1, 2**40, granted_by=3)):
+        assert decode_leave("/x", encode_leave(leave)) == leave
+    assert json.loads(encode_leave(Leave(1, 7))) == {"version": 1, "brokerid": 1, "broker_epoch": 7}
 
 
 def test_partition_states() -> None:

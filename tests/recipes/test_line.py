@@ -17,6 +17,8 @@ from recipes.line import (
     Layout,
     Place,
     ahead_of,
+    at_front,
+    downgraded,
     foreign_to,
     in_order,
     place_of,
@@ -42,13 +44,13 @@ def int32(number: int) -> int:
         (f"{HEX}__lock__-2147483648", -(2**31), Kind.EXCLUSIVE, "kazoo"),
         (f"{HEX}__lock__-000000001", -1, Kind.EXCLUSIVE, "kazoo"),
         (f"{HEX}__rlock__0000000012", 12, Kind.READ, "kazoo"),
-        (f"_c_{DASHED}-lock-0000000007", 7, Kind.EXCLUSIVE, "curator"),
-        (f"_c_{DASHED}-lock-2000000000", 2_000_000_000, Kind.EXCLUSIVE, "curator"),
-        (f"_c_{DASHED}-lock--2000000000", -2_000_000_000, Kind.EXCLUSIVE, "curator"),
-        (f"_c_{DASHED}-lock--000000002", -2, Kind.EXCLUSIVE, "curator"),
-        (f"_c_{DASHED}-latch-0000000003", 3, Kind.EXCLUSIVE, "curator"),
-        (f"_c_{DASHED}-__READ__0000000004", 4, Kind.READ, "curator"),
-        (f"_c_{DASHED}-__WRIT__0000000005", 5, Kind.WRITE, "curator"),
+        (f"_c_{DASHED}-lock-0000000007", 7, Kind.EXCLUSIVE, "curator mutex"),
+        (f"_c_{DASHED}-lock-2000000000", 2_000_000_000, Kind.EXCLUSIVE, "curator mutex"),
+        (f"_c_{DASHED}-lock--2000000000", -2_000_000_000, Kind.EXCLUSIVE, "curator mutex"),
+        (f"_c_{DASHED}-lock--000000002", -2, Kind.EXCLUSIVE, "curator mutex"),
+        (f"_c_{DASHED}-latch-0000000003", 3, Kind.EXCLUSIVE, "curator latch"),
+        (f"_c_{DASHED}-__READ__0000000004", 4, Kind.READ, "curator read/write lock"),
+        (f"_c_{DASHED}-__WRIT__0000000005", 5, Kind.WRITE, "curator read/write lock"),
         # Neighbours of other libraries: contenders all the same.
         (f"lock-{HEX}-0000000006", 6, Kind.UNKNOWN, "unknown"),
         ("x-4711-0000000008", 8, Kind.UNKNOWN, "unknown"),
@@ -71,19 +73,48 @@ def test_pitfall_21_children_without_a_number_are_ignored(name: str) -> None:
     assert place_of(name) is None
 
 
-@pytest.mark.parametrize("layout", [KAZOO, CURATOR, CURATOR_LATCH])
+IN_LINE = [
+    (layout, kind)
+    for layout in (KAZOO, CURATOR, CURATOR_LATCH)
+    for kind in layout.markers
+    if kind is not Kind.PERMIT
+]
+
+
+@pytest.mark.parametrize(("layout", "kind"), IN_LINE)
 @given(guid=st.uuids(), number=st.integers(-(2**31), 2**31 - 1))
-def test_what_we_write_we_read(layout: Layout, guid: UUID, number: int) -> None:
-    place = place_of(f"{layout.prefix(guid)}{number:010d}")
+def test_what_we_write_we_read(layout: Layout, kind: Kind, guid: UUID, number: int) -> None:
+    place = place_of(f"{layout.prefix(guid, kind)}{number:010d}")
     assert place is not None
-    assert (place.sequence, place.kind, place.family) == (number, Kind.EXCLUSIVE, layout.name)
+    assert (place.sequence, place.family) == (number, layout.family(kind))
+    assert (place.kind is Kind.READ) == (kind is Kind.READ)  # all that matters for who waits for whom
     assert layout.guid(guid) in place.name
 
 
 def test_the_layouts_are_the_libraries_own() -> None:
-    assert KAZOO.prefix(GUID) == f"{HEX}__lock__"
+    assert KAZOO.prefix(GUID) == KAZOO.prefix(GUID, Kind.WRITE) == f"{HEX}__lock__"
+    assert KAZOO.prefix(GUID, Kind.READ) == f"{HEX}__rlock__"
+    assert KAZOO.prefix(GUID, Kind.PERMIT) == HEX
     assert CURATOR.prefix(GUID) == f"_c_{DASHED}-lock-"
+    assert CURATOR.prefix(GUID, Kind.READ) == f"_c_{DASHED}-__READ__"
+    assert CURATOR.prefix(GUID, Kind.WRITE) == f"_c_{DASHED}-__WRIT__"
+    assert CURATOR.prefix(GUID, Kind.PERMIT) == f"_c_{DASHED}-lease-"
     assert CURATOR_LATCH.prefix(GUID) == f"_c_{DASHED}-latch-"
+    with pytest.raises(ValueError, match="curator-latch has no read names"):
+        CURATOR_LATCH.prefix(GUID, Kind.READ)
+
+
+@pytest.mark.parametrize("layout", [KAZOO, CURATOR], ids=lambda layout: layout.name)
+@given(guid=st.uuids(), number=st.integers(-(2**31), 2**31 - 1))
+def test_pitfall_12_a_downgraded_reader_has_its_writers_place(
+    layout: Layout, guid: UUID, number: int
+) -> None:
+    writer = place_of(f"{layout.prefix(GUID, Kind.WRITE)}{number:010d}")
+    assert writer is not None
+    reader = place_of(downgraded(layout, guid, writer.name))
+    assert reader is not None
+    assert (reader.sequence, reader.kind, reader.family) == (number, Kind.READ, writer.family)
+    assert reader.name.startswith(layout.prefix(guid, Kind.READ))
 
 
 def kazoo(number: int) -> str:
@@ -127,10 +158,38 @@ def test_pitfall_12_14_equal_numbers_are_left_to_the_caller() -> None:
     assert ahead_of(twin, [before, mine, twin]) == [mine, before]
 
 
-def test_strict_mode_knows_whom_it_cannot_trust() -> None:
-    ours, theirs, odd = places(["a__lock__0000000001", "_c_x-lock-0000000002", "n_0000000003"])
-    assert foreign_to(KAZOO, [ours, theirs, odd]) == [theirs, odd]
-    assert foreign_to(CURATOR, [ours, theirs, odd]) == [ours, odd]
+def test_families_that_do_not_exclude_each_other() -> None:
+    names = {
+        "kazoo": ["a__lock__0000000001", "a__rlock__0000000002"],
+        "curator mutex": ["_c_x-lock-0000000003"],
+        "curator latch": ["_c_x-latch-0000000004"],
+        "curator read/write lock": ["_c_x-__READ__0000000005", "_c_x-__WRIT__0000000006"],
+    }
+    line = places([name for group in names.values() for name in group] + ["n_0000000007", "lease_holder"])
+    for family, ours in names.items():
+        strangers = [place.name for place in foreign_to(family, line)]
+        assert set(strangers) == {place.name for place in line} - {*ours, "n_0000000007"}
+        strict = [place.name for place in foreign_to(family, line, strict=True)]
+        assert set(strict) == {*strangers, "n_0000000007"}
+    assert {layout.family(kind) for layout, kind in IN_LINE} == set(names)
+
+
+def test_who_holds() -> None:
+    def holders(*names: str) -> list[str]:
+        return [place.name for place in at_front(places(names))]
+
+    assert holders() == []
+    assert holders("b__lock__0000000002", "a__rlock__0000000003") == ["b__lock__0000000002"]
+    assert holders("b__rlock__0000000004", "c__lock__0000000005", "d__rlock__0000000003") == [
+        "d__rlock__0000000003",
+        "b__rlock__0000000004",
+    ]
+
+
+@given(st.lists(st.sampled_from(["__lock__", "__rlock__"]), max_size=8), st.integers(-(2**31), 2**31 - 1))
+def test_holders_are_those_who_wait_for_nobody(markers: list[str], start: int) -> None:
+    line = places(f"a{marker}{int32(start + index):010d}" for index, marker in enumerate(markers))
+    assert at_front(reversed(line)) == [place for place in line if not ahead_of(place, line)]
 
 
 @given(a=st.integers(-(2**31), 2**31 - 1), distance=st.integers(-(2**31) + 1, 2**31 - 1))

@@ -611,8 +611,8 @@ async def test_leaving_lets_the_next_one_in_although_the_reply_is_lost(hosts: st
 
 
 @pytest.mark.trio
-async def test_the_watch_on_the_predecessor_is_not_left_behind(hosts: str, zk: Client) -> None:
-    """Pitfall 10: a contender that leaves hears nothing any more."""
+async def test_pitfall_10_the_watch_on_the_predecessor_is_not_left_behind(hosts: str, zk: Client) -> None:
+    """A contender that leaves hears nothing any more."""
     async with coord.connect(hosts, timeout=30) as waiter, Lock(zk, PATH) as grant:
         with trio.move_on_after(0.1):
             async with Lock(waiter, PATH):

@@ -1,0 +1,51 @@
+"""`async with lock:` for everything that is acquired: an object that tasks share, each with its own block.
+
+Owns which block belongs to whom. The grant itself is whatever `acquire` yields; nothing of it is kept here
+once its block has ended.
+
+Synopsis::
+
+    class Lock(Acquirable[Grant]):
+        @asynccontextmanager
+        async def acquire(self, ...) -> AsyncIterator[Grant]: ...
+
+    async with Lock(zk, "/jobs") as grant:  # as `async with Lock(zk, "/jobs").acquire() as grant:`
+        ...
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+class Acquirable(ABC, Generic[T]):
+    """Entered by any number of tasks at once, and by each of them in nested blocks."""
+
+    def __init__(self) -> None:
+        self._entries: dict[trio.lowlevel.Task, list[AbstractAsyncContextManager[T]]] = {}
+
+    @abstractmethod
+    def acquire(self) -> AbstractAsyncContextManager[T]:
+        """The block, with nothing said about how."""
+
+    async def __aenter__(self) -> T:
+        entry = self.acquire()
+        granted = await entry.__aenter__()
+        self._entries.setdefault(trio.lowlevel.current_task(), []).append(entry)
+        return granted
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        task = trio.lowlevel.current_task()
+        entry = self._entries[task].pop()
+        if not self._entries[task]:
+            del self._entries[task]
+        return await entry.__aexit__(kind, error, trace)

@@ -1,0 +1,66 @@
+"""kazoo's Party and ShallowParty on the same paths, in threads beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import trio
+from kazoo.client import KazooClient
+
+import coord
+from recipes import Party, PartyLayout
+from tests.servers import ServerProcess
+
+PATH = "/shared/party"
+LAYOUTS = pytest.mark.parametrize("layout", [PartyLayout.KAZOO, PartyLayout.KAZOO_SHALLOW])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("server")) as process:
+        yield process
+
+
+@contextmanager
+def kazoo(hosts: str) -> Iterator[KazooClient]:
+    client = KazooClient(hosts, timeout=30)
+    client.start(timeout=15)
+    try:
+        yield client
+    finally:
+        client.stop()
+        client.close()
+
+
+@pytest.mark.trio
+@LAYOUTS
+async def test_each_sees_the_other(server: ServerProcess, layout: PartyLayout) -> None:
+    def call(fn: Any, *args: Any) -> Any:
+        return trio.to_thread.run_sync(fn, *args)
+
+    with kazoo(server.hosts) as client:
+        kind = client.Party if layout is PartyLayout.KAZOO else client.ShallowParty
+        path = f"{PATH}/{layout.value}"
+        theirs = kind(path, "kazoo-7")
+        async with coord.connect(server.hosts, timeout=30) as zk:
+            party = Party(zk, path, layout=layout)
+            async with party.watch() as changes:
+                with trio.fail_after(20):
+                    assert len(await changes.receive()) == 0
+                    await call(theirs.join)
+                    view = await changes.receive()
+                    (member,) = view
+                    assert (member.data, view.joined) == (b"kazoo-7", view.members)
+                    async with party.join(b"coord-7"), party.join(b"coord-7"):
+                        seen = await call(lambda: sorted(theirs))
+                        assert seen == ["coord-7", "coord-7", "kazoo-7"]
+                        assert await call(len, theirs) == 3
+                    assert await call(list, theirs) == ["kazoo-7"]
+                    await call(theirs.leave)
+                    async for view in changes:
+                        if not view.members:
+                            break
+                    assert member in view.left

@@ -1,0 +1,279 @@
+"""What a grant can be waited for, and what can be asked of its holder."""
+
+# ruff: noqa: PT012, SIM117 (what has to raise here is a whole `async with` block)
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import coord
+from coord import Client, Loss
+from coord.wire.records import Op
+from recipes import Election, Grant, Lock, LockLost, ReadWriteLock
+from tests.recipes.faults import TIMEOUT, open_world
+from tests.recipes.lines import end_session, until_waiting
+from tests.recipes.proxy import open_proxy
+
+PATH = "/lock"
+
+
+class Outside:
+    """A task outside of the block, which waits for the grant's loss; `outcome` is what it was told."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.outcome: bool | None = None
+        self.at = 0.0
+
+    def watch(self, grant: Grant) -> None:
+        self._nursery.start_soon(self._wait, grant)
+
+    async def _wait(self, grant: Grant) -> None:
+        self.outcome = await grant.wait_lost()
+        self.at = trio.current_time()
+
+
+# -- waiting for the loss ------------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_the_loss_is_told_outside_of_the_block_at_the_same_moment(autojump_clock: MockClock) -> None:
+    async with open_world(1) as world, trio.open_nursery() as nursery:
+        (member,) = world.members
+        outside = Outside(nursery)
+        with pytest.raises(LockLost):
+            async with Lock(member.zk, PATH) as grant:
+                outside.watch(grant)
+                await trio.sleep(3 * TIMEOUT)  # the session's acknowledgements move the moment on
+                assert outside.outcome is None
+                member.proxy.close()
+                begin = trio.current_time()
+                with trio.CancelScope(shield=True):  # whatever the block does meanwhile
+                    await trio.sleep(TIMEOUT)
+        assert outside.outcome is True
+        assert 0 < outside.at - begin <= TIMEOUT * 5 / 6
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("policy", list(Loss))
+async def test_every_way_of_losing_is_told(autojump_clock: MockClock, policy: Loss) -> None:
+    async with open_world(1) as world, trio.open_nursery() as nursery:
+        (member,) = world.members
+        outside = Outside(nursery)
+        with pytest.raises(LockLost):
+            async with Lock(member.zk, PATH, policy=policy) as grant:
+                outside.watch(grant)
+                await world.settle()
+                if policy is Loss.IMMEDIATE:
+                    member.proxy.cut()
+                else:
+                    await end_session(world.server.connect_string, member.zk)
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+                assert outside.outcome is True
+        assert await grant.wait_lost()  # and afterwards, at once
+
+
+@pytest.mark.trio
+async def test_a_block_that_ends_in_order_is_no_loss(autojump_clock: MockClock) -> None:
+    async with open_world(1) as world, trio.open_nursery() as nursery:
+        (member,) = world.members
+        outside, gone = Outside(nursery), Outside(nursery)
+        async with Lock(member.zk, PATH) as grant:
+            outside.watch(grant)
+            await world.settle()
+        await world.settle()
+        assert outside.outcome is False
+        assert not await grant.wait_lost()
+        await trio.sleep(10 * TIMEOUT)
+        assert not await grant.wait_lost()
+        with pytest.raises(LockLost):
+            async with Lock(member.zk, PATH) as grant:
+                gone.watch(grant)
+                await world.zk.delete(grant.path)  # by somebody's hand
+                await world.settle()
+                assert gone.outcome is None  # which nobody looks at, until
+                await grant.verify()
+        await world.settle()
+        assert gone.outcome is True
+
+
+# -- being asked to let go -----------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_a_holder_is_asked_and_consents(hosts: str, zk: Client) -> None:
+    async with coord.connect(hosts, timeout=30) as other, trio.open_nursery() as nursery:
+        assert await Lock(zk, PATH).request_release() == 0  # nobody holds it
+        held = trio.Event()
+
+        async def hold() -> None:
+            async with Lock(zk, PATH, b"me") as grant:
+                held.set()
+                await zk.set(grant.path, b"something else")  # which asks for nothing
+                await grant.wait_revoked()
+                await grant.verify()  # until it lets go, it is still ours
+
+        nursery.start_soon(hold)
+        await held.wait()
+        nursery.start_soon(_pass_through, other)
+        await until_waiting(zk, PATH, 2)
+        assert await Lock(other, PATH).request_release() == 1
+    assert await zk.exists(PATH) is not None
+
+
+async def _pass_through(zk: Client) -> None:
+    async with Lock(zk, PATH):
+        pass
+
+
+@pytest.mark.trio
+async def test_curators_revoker_is_understood_and_a_request_is_seen_that_came_before(zk: Client) -> None:
+    async with Lock(zk, PATH) as grant:
+        await zk.set(grant.path, b"__REVOKE__")
+        with trio.fail_after(5):
+            await grant.wait_revoked()
+
+
+@pytest.mark.trio
+async def test_all_readers_are_asked(zk: Client) -> None:
+    rw, other = ReadWriteLock(zk, PATH), ReadWriteLock(zk, PATH)
+    async with rw.read as one, other.read as two:
+        assert await rw.write.request_release() == 2
+        with trio.fail_after(5):
+            await one.wait_revoked()
+            await two.wait_revoked()
+        async with trio.open_nursery() as nursery:  # those who wait are not asked
+            nursery.start_soon(_pass_through, zk)
+            await until_waiting(zk, PATH, 3)
+            assert await rw.write.request_release() == 2
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_leader_is_asked_to_step_down(zk: Client) -> None:
+    async def lead(term: Grant) -> str:
+        assert await Election(zk, PATH).request_release() == 1
+        await term.wait_revoked()
+        return "stepped down"
+
+    with trio.fail_after(5):
+        assert await Election(zk, PATH).run(lead) == "stepped down"
+
+
+@pytest.mark.trio
+async def test_waiting_to_be_asked_ends_with_the_grant(hosts: str, zk: Client) -> None:
+    async with coord.connect(hosts, timeout=30) as client, trio.open_nursery() as nursery:
+
+        async def wait(grant: Grant) -> None:
+            with pytest.raises(LockLost):
+                await grant.wait_revoked()
+
+        async with Lock(client, PATH) as grant:
+            nursery.start_soon(wait, grant)
+        with pytest.raises(LockLost):
+            async with Lock(client, PATH) as grant:
+                nursery.start_soon(wait, grant)
+                await end_session(hosts, client)
+                await trio.sleep_forever()
+
+
+@pytest.mark.trio
+async def test_who_does_not_ask_pays_nothing(hosts: str) -> None:
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+        await zk.ensure_path(PATH)
+        before = len(proxy.requests)
+        async with Lock(zk, PATH):
+            pass
+        assert [Op(op) for op in proxy.requests[before:]] == [
+            *(Op.CREATE2, Op.GET_CHILDREN, Op.SYNC, Op.EXISTS),
+            Op.DELETE,
+        ]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("session", [False, True], ids=["session kept", "session lost"])
+async def test_a_request_whose_reply_was_lost(autojump_clock: MockClock, session: bool) -> None:
+    async with open_world(2) as world:
+        one, two = world.members
+        asked: list[int] = []
+        revoked = trio.Event()
+
+        async def hold() -> None:
+            async with Lock(two.zk, PATH) as grant:
+                await grant.wait_revoked()
+                revoked.set()
+
+        two.start(hold)
+        await world.settle()
+        one.proxy.swallow_reply(Op.SET_DATA, then_closed=session)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ask, one.zk, asked)
+            await one.proxy.lost.wait()
+            if session:
+                await end_session(world.server.connect_string, one.zk)
+            one.proxy.heal()
+        assert asked == [1]
+        assert revoked.is_set()
+
+
+async def _ask(zk: Client, asked: list[int]) -> None:
+    asked.append(await Lock(zk, PATH).request_release())
+
+
+# -- watching who holds --------------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_holders_of_a_lock(hosts: str, zk: Client) -> None:
+    async with (
+        coord.connect(hosts, timeout=30) as looking,
+        Lock(looking, PATH).watch_holders() as states,
+        trio.open_nursery() as nursery,
+    ):
+        assert await anext(states) == ()
+        async with Lock(zk, PATH, b"one") as grant:
+            (holder,) = await anext(states)
+            assert (holder.data, holder.czxid, holder.session_id) == (b"one", grant.token, zk.session.id)
+            nursery.start_soon(_pass_through, zk)
+            await until_waiting(zk, PATH, 2)
+            await end_session(hosts, looking)  # and it goes on in the next session
+            await zk.set(grant.path, b"renamed")
+            assert [one.data for one in await anext(states)] == [b"renamed"]
+        while await anext(states):
+            pass
+
+
+@pytest.mark.trio
+async def test_holders_of_a_read_write_lock(zk: Client) -> None:
+    rw, other = ReadWriteLock(zk, PATH), ReadWriteLock(zk, PATH)
+    async with rw.read.watch_holders() as states:
+        assert await anext(states) == ()
+        async with rw.read.acquire(data=b"r1"):
+            assert [one.data for one in await anext(states)] == [b"r1"]
+            async with other.read.acquire(data=b"r2"):
+                assert [one.data for one in await anext(states)] == [b"r1", b"r2"]
+            assert [one.data for one in await anext(states)] == [b"r1"]
+        assert await anext(states) == ()
+        async with rw.write.acquire(data=b"w") as grant:
+            assert [one.data for one in await anext(states)] == [b"w"]
+            async with rw.downgrade(grant) as reading:
+                assert [one.path for one in await anext(states)] == [reading.path]
+        assert await anext(states) == ()
+
+
+@pytest.mark.trio
+async def test_watching_a_sole_holder_costs_one_watch(hosts: str, zk: Client) -> None:
+    """Those who join behind it wake nobody."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as looking:
+        async with Lock(zk, PATH), Lock(looking, PATH).watch_holders() as states:
+            assert len(await anext(states)) == 1
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(_pass_through, zk)
+                await until_waiting(zk, PATH, 6)
+                await looking.sync()
+                assert proxy.events == 0
+                nursery.cancel_scope.cancel()

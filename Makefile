@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash sim sim-mutants nemesis failover test-zookeeper clean
+.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench-recipes test-zookeeper clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,6 +38,13 @@ nemesis: $(VENV)/.ready  ## real members killed, stopped and cut off under load;
 KILLS ?= 20
 failover: $(VENV)/.ready  ## kill the leader 20 times under load: how long the clients of the others wait (1 minute)
 	$(BIN)/python -m tests.ensemble.nemesis --kills $(KILLS)
+
+SOAK_SECONDS ?= 300
+recipes-soak: $(VENV)/.ready  ## 20 processes of three libraries want the same locks, permits and items, and are killed (5 minutes)
+	$(BIN)/python -m tests.recipes.soak --seconds $(SOAK_SECONDS)
+
+bench-recipes: $(VENV)/.ready  ## the recipes beside kazoo's, on one server: hand-overs, wake-ups, throughput (3 minutes)
+	$(BIN)/python -m benchmarks.recipes
 
 test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against Apache ZooKeeper (needs Java and its jar)
 	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/client tests/recipes \

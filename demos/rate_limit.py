@@ -23,7 +23,7 @@ from trio_util import AsyncValue
 import coord
 from coord.testing import embedded_server
 from demos._stage import Stage, perform, say
-from recipes import Semaphore
+from recipes import PermitLost, Semaphore
 
 HOSTS: Final = {"anna": 4, "bert": 4, "carl": 4}
 """How many callers each has."""
@@ -47,8 +47,11 @@ async def host(name: str, server: str, port: str, callers: str) -> None:
 
         async def caller(number: int) -> None:
             while True:
-                async with permits:
-                    await call(int(port), f"{name}-{number}")
+                try:
+                    async with permits:
+                        await call(int(port), f"{name}-{number}")
+                except PermitLost:
+                    say("has lost a permit: its call was cut off")
 
         async with trio.open_nursery() as nursery:
             say(f"begins to call, {callers} at once if it may")

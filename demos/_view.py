@@ -193,7 +193,7 @@ class LiveView:
 
     def _partitions(self) -> RenderableType:
         picture = self._picture
-        more = self._if_roomy("epoch", "assigned to")
+        more = self._if_roomy("epoch")
         table = self._table("/brokers/topics", "partition", "leader", "in sync", *more)
         for which, replicas in picture.assignments.items():
             state = picture.partitions.get(which)
@@ -202,8 +202,7 @@ class LiveView:
             preferred = state.leader == replicas[0]
             leader = f"[{'green' if preferred else 'yellow'}]{state.leader}[/]"
             isr = " ".join(str(one) if one in state.isr else f"[dim strike]{one}[/]" for one in replicas)
-            assigned = self._if_roomy(str(state.leader_epoch), " ".join(map(str, replicas)))
-            table.add_row(str(which), leader, isr, *assigned)
+            table.add_row(str(which), leader, isr, *self._if_roomy(str(state.leader_epoch)))
         return table
 
     def _if_roomy(self, *cells: str) -> tuple[str, ...]:

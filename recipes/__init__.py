@@ -81,9 +81,9 @@ from recipes.errors import (
 from recipes.grant import Grant
 from recipes.kafka import BrokerInfo, Listener, PartitionState, TopicPartition, TopicRecord
 from recipes.lease import Held, Lease, MultiLease
-from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, Kind, Layout
+from recipes.line import CURATOR, CURATOR_LATCH, KAZOO, KAZOO_SHALLOW, Kind, Layout
 from recipes.lock import Lock
-from recipes.membership import Member, PartyLayout, PartyView
+from recipes.membership import Member, PartyView
 from recipes.partitioner import Partitioner
 from recipes.partitions import assign
 from recipes.party import Membership, Party, PartyChanges
@@ -101,6 +101,7 @@ __all__ = [
     "INT32",
     "INT64",
     "KAZOO",
+    "KAZOO_SHALLOW",
     "TEXT",
     "Added",
     "BadEntry",
@@ -145,7 +146,6 @@ __all__ = [
     "Partitioner",
     "Party",
     "PartyChanges",
-    "PartyLayout",
     "PartyView",
     "PermitLost",
     "Queue",

@@ -155,7 +155,7 @@ class BrokerRegistry:
             async with beside(keep):
                 yield me
         finally:
-            await let_go_of_name(self._zk, self._path(broker_id), standing)
+            await let_go_of_name(self._zk, self._path(broker_id))
             if me.request is not None:  # only now: without it, we would be given partitions to lead again
                 await let_go(self._zk, me.request)
 

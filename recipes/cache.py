@@ -125,12 +125,15 @@ class CacheEvents(trio.abc.ReceiveChannel[Event]):
 
     async def aclose(self) -> None:
         self._closed = True
+        self._waiting.clear()
         self._changed.set()
         await trio.lowlevel.checkpoint()
 
     # -- for the cache ------------------------------------------------------------------------------
 
     def tell(self, events: list[Change] | list[Resynced]) -> None:
+        if self._closed:
+            return
         self._changed.set()
         if self._behind or len(self._waiting) + len(events) > self._limit:
             # The tree itself is the better memory: the difference is never longer than both trees.
@@ -406,7 +409,8 @@ class _Upkeep:
 
     def _take(self, read: _Read, data: _Answer, names: _Answer | None = None) -> None:
         """Bring the tree up to date with what was read of one znode."""
-        self._walking.discard(read.path)
+        if not self._unread.get(read.path):  # else its parent, read in the same round, has it walked
+            self._walking.discard(read.path)
         if isinstance(data, NoAuth) and read.path == self._tree.root:
             raise data
         if isinstance(data, CoordError):

@@ -121,7 +121,6 @@ class Controller:
         asked = await self._requests(watch)
         await self._zk.children(self._chroot + BROKERS, watch=watch)
         now = {broker: seen.epoch for broker, seen in (await self._registry.brokers()).items()}
-        await self._zk.children(self._chroot + TOPICS, watch=watch)
         await self._topics.records(watch)
 
         for topic in sorted(asked.deletions):

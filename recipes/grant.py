@@ -224,12 +224,9 @@ async def _delete(client: Client, paths: Sequence[str]) -> None:
             transaction.delete(path)
 
 
-async def let_go_of_name(client: Client, path: str, held: Standing | None) -> None:
-    """Like `let_go`, for a znode whose name others use too: only what our own session made is deleted.
-
-    `held` is what we know to hold; without it, one may have been made by a request whose reply we did not
-    await.
-    """
+async def let_go_of_name(client: Client, path: str) -> None:
+    """Like `let_go`, for a znode whose name others use too: only what our own session made is deleted, also
+    by a request whose reply we did not await."""
     session_id = client.session.id
     if client.session.state.value is SessionState.CONNECTED:
         with trio.move_on_after(RELEASE_SECONDS, shield=True):
@@ -242,5 +239,4 @@ async def let_go_of_name(client: Client, path: str, held: Standing | None) -> No
                 return
             except CoordError:
                 pass
-    if held is not None and held.session_id == client.session.id:
-        client.janitor.delete(path)
+    client.janitor.delete(path, mark=b"")

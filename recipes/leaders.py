@@ -156,26 +156,24 @@ async def _numbers(topics: Topics, names: Collection[str]) -> dict[str, set[int]
 async def begin_moves(
     topics: Topics, term: Term, targets: Mapping[TopicPartition, Replicas]
 ) -> set[TopicPartition]:
-    """Let partitions be on their way to other replicas; returns those that are where they shall be, or that
-    are not there (any more): nothing is left to do for them."""
+    """Let partitions be on their way to other replicas; returns those for which nothing is left to do: they
+    are where they shall be, or there is no such partition, or no sense in its target."""
     through: set[TopicPartition] = set()
     records = await topics.records()
-    for topic in {which.topic for which in targets}:
-        record, version = records.get(topic, (TopicRecord({}), -1))
-        new = record
-        for which, target in targets.items():
-            if which.topic != topic:
-                continue
-            if which.partition not in record.replicas or not target:
-                through.add(which)
-            elif target_of(record, which.partition) != target:
-                new = begin_move(new, which.partition, target)
-            elif which.partition not in record.reassigning:
-                through.add(which)
-        if new is not record:
-            transaction = term.transaction()
-            transaction.set(topics.chroot + topic_path(topic), encode_topic(new), version=version)
-            await transaction.commit()
+    changed: dict[str, TopicRecord] = {}
+    for which, target in targets.items():
+        topic, number = which
+        record = changed[topic] if topic in changed else records.get(topic, (TopicRecord({}), -1))[0]
+        if number not in record.replicas or not target or len(set(target)) < len(target):
+            through.add(which)
+        elif target_of(record, number) != target:
+            changed[topic] = begin_move(record, number, target)
+        elif number not in record.reassigning:
+            through.add(which)
+    for topic, record in changed.items():
+        transaction = term.transaction()
+        transaction.set(topics.chroot + topic_path(topic), encode_topic(record), version=records[topic][1])
+        await transaction.commit()
     return through
 
 

@@ -82,6 +82,9 @@ KAZOO: Final = Layout(
 )
 """kazoo's Lock, ReadLock, WriteLock, Semaphore and Election; go-zookeeper reads its locks too."""
 
+KAZOO_SHALLOW: Final = Layout("kazoo-shallow", "", False, {})
+"""kazoo's ShallowParty, whose members bear their data in their names; nothing stands in line so."""
+
 CURATOR: Final = Layout(
     "curator",
     "_c_",

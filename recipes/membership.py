@@ -11,7 +11,7 @@ Rules that hold here:
 
 Synopsis::
 
-    name = znode_name(PartyLayout.KAZOO_SHALLOW, uuid4().hex, b"host7", None)
+    name = znode_name(KAZOO_SHALLOW, uuid4().hex, b"host7", None)
     view = PartyView(members).after(earlier)
 """
 
@@ -20,22 +20,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Final
 
 from coord import BadArguments, Stat
+from recipes.line import CURATOR, KAZOO, KAZOO_SHALLOW, Layout
 
-
-class PartyLayout(Enum):
-    """Whose members we are one of."""
-
-    KAZOO = "kazoo"
-    """kazoo's Party: the data is the znode's"""
-    KAZOO_SHALLOW = "kazoo_shallow"
-    """kazoo's ShallowParty, and the one in its SetPartitioner: the data is part of the znode's name"""
-    CURATOR = "curator"
-    """Curator's GroupMember: the znode's name is the member's, its data the payload"""
-
+PARTY_LAYOUTS: Final = (KAZOO, KAZOO_SHALLOW, CURATOR)
+"""kazoo's Party, whose data are the znode's; kazoo's ShallowParty, also the one in its SetPartitioner, whose
+data are part of the znode's name; Curator's GroupMember, whose znode bears the member's own name."""
 
 _KAZOO: Final = "__party__"
 _SHALLOW: Final = re.compile(r"[0-9a-f]{32}-(?P<data>.*)\Z", re.DOTALL)
@@ -76,18 +68,18 @@ class PartyView:
         )
 
 
-def znode_name(layout: PartyLayout, guid: str, data: bytes, name: str | None) -> str:
+def znode_name(layout: Layout, guid: str, data: bytes, name: str | None) -> str:
     """How a new member's znode is to be called; `guid` is 32 hexadecimal digits of its own.
 
     Raises `BadArguments` for what the layout cannot express.
     """
-    if layout is PartyLayout.CURATOR:
+    if layout == CURATOR:
         if not name or "/" in name:
             raise BadArguments(f"a member in Curator's layout needs a name (without a slash), not {name!r}")
         return name
     if name is not None:
         raise BadArguments(f"only members in Curator's layout have names of their own, not {name!r}")
-    if layout is PartyLayout.KAZOO:
+    if layout == KAZOO:
         return guid + _KAZOO
     try:
         text = data.decode()
@@ -98,17 +90,17 @@ def znode_name(layout: PartyLayout, guid: str, data: bytes, name: str | None) ->
     return f"{guid}-{text}"
 
 
-def could_be_member(layout: PartyLayout, name: str) -> bool:
+def could_be_member(layout: Layout, name: str) -> bool:
     """As far as its name says."""
-    if layout is PartyLayout.KAZOO:
+    if layout == KAZOO:
         return _KAZOO in name
-    return layout is PartyLayout.CURATOR or _SHALLOW.match(name) is not None
+    return layout == CURATOR or _SHALLOW.match(name) is not None
 
 
-def member_of(layout: PartyLayout, name: str, data: bytes, stat: Stat) -> Member | None:
+def member_of(layout: Layout, name: str, data: bytes, stat: Stat) -> Member | None:
     """Who the znode is; None if nobody: no session owns it."""
     if not stat.ephemeral_owner:
         return None
-    shallow = _SHALLOW.match(name) if layout is PartyLayout.KAZOO_SHALLOW else None
+    shallow = _SHALLOW.match(name) if layout == KAZOO_SHALLOW else None
     shown = shallow["data"].encode() if shallow else data
     return Member(name, shown, stat.ephemeral_owner, stat.czxid)

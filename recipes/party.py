@@ -34,7 +34,8 @@ from coord import ACL, Client, ConnectionLost, EventType, GetData, NodeExists, N
 from recipes.beside import beside
 from recipes.errors import MemberNameTaken
 from recipes.grant import Standing, let_go, let_go_of_name
-from recipes.membership import Member, PartyLayout, PartyView, could_be_member, member_of, znode_name
+from recipes.line import CURATOR, KAZOO, Layout
+from recipes.membership import PARTY_LAYOUTS, Member, PartyView, could_be_member, member_of, znode_name
 
 TAKEOVER_TIMEOUTS: Final = 1.5
 """of the session timeout: how long a name may be another session's before it is somebody alive"""
@@ -51,8 +52,6 @@ class Membership:
     """of the present znode, or the last one: as `Member.czxid`"""
     sessions: set[int] = field(default_factory=set)
     """every session in which it was made, or may have been"""
-    unsure: bool = False
-    """whether a create may have succeeded without our knowing"""
 
     @property
     def name(self) -> str:
@@ -67,9 +66,12 @@ class Party:
         zk: Client,
         path: str,
         *,
-        layout: PartyLayout = PartyLayout.KAZOO,
+        layout: Layout = KAZOO,
         acl: Sequence[ACL] | None = None,
     ) -> None:
+        """Raises ValueError for a layout that parties do not have."""
+        if layout not in PARTY_LAYOUTS:
+            raise ValueError(f"{path}: parties are KAZOO, KAZOO_SHALLOW or CURATOR, not {layout.name}")
         self._zk = zk
         self.path = path
         self.layout = layout
@@ -105,14 +107,13 @@ class Party:
                 yield me
         finally:
             me.present.value = False
-            await self._leave(me, standing)
+            await self._leave(me)
 
-    async def _leave(self, me: Membership, standing: Standing | None) -> None:
-        perhaps = Standing(me.path, 0, self._zk.session.id)
-        if self.layout is PartyLayout.CURATOR:
-            await let_go_of_name(self._zk, me.path, perhaps if me.unsure else standing)
+    async def _leave(self, me: Membership) -> None:
+        if self.layout == CURATOR:
+            await let_go_of_name(self._zk, me.path)
         else:  # nobody else has the name, so nothing need be known of the znode
-            await let_go(self._zk, perhaps)
+            await let_go(self._zk, Standing(me.path, 0, self._zk.session.id))
 
     async def _register(self, me: Membership, *, insistent: bool = False) -> Standing:
         while True:
@@ -124,13 +125,12 @@ class Party:
             except (SessionExpired, ConnectionLost):
                 continue  # if it was created after all, it will be found to be ours
             if standing is not None and standing.session_id == self._zk.session.id:
-                me.czxid, me.unsure = standing.czxid, False
+                me.czxid = standing.czxid
                 me.present.value = True
                 return standing
 
     async def _create(self, me: Membership) -> Standing | None:
         """Create the znode; None if there is one already."""
-        me.unsure = True
         while True:
             try:
                 _, stat = await self._zk.create_with_stat(me.path, me.data, acl=self._acl, ephemeral=True)
@@ -148,7 +148,6 @@ class Party:
         owner = stat.ephemeral_owner
         if owner == self._zk.session.id:
             return Standing(me.path, stat.czxid, owner)  # the reply was lost, not the create
-        me.unsure = False
         if owner and owner in me.sessions:
             try:
                 await self._zk.delete(me.path)
@@ -203,7 +202,7 @@ class Party:
 class PartyChanges(trio.abc.ReceiveChannel[PartyView]):
     """Views of a party, each once it differs from the last. Reads happen in the receiver's task."""
 
-    def __init__(self, zk: Client, path: str, layout: PartyLayout) -> None:
+    def __init__(self, zk: Client, path: str, layout: Layout) -> None:
         self._zk = zk
         self._path = path
         self._below = path.rstrip("/") + "/"

@@ -152,11 +152,9 @@ async def _read_epoch(client: Client, fence: str) -> tuple[int, int]:
 async def reign(client: Client, chroot: str, broker_id: int, policy: Loss) -> AsyncIterator[Term]:
     """Waits to be elected, then is the block in which we are the controller; raises `ControllerMoved` when
     that ends before the block does."""
-    standing: Standing | None = None
     term: Term | None = None
     try:
         elected = await campaign(client, chroot, broker_id)
-        standing = elected.standing
         with client.session.guard(policy) as guard:
             term = Term(client, chroot, elected, guard)
             async with beside(lambda: _watch_office(client, term, guard)):
@@ -165,7 +163,7 @@ async def reign(client: Client, chroot: str, broker_id: int, policy: Loss) -> As
         if term is not None:
             term.end()
         # Also when the campaign was cancelled: the office may be ours without our knowing.
-        await let_go_of_name(client, chroot + CONTROLLER, standing)
+        await let_go_of_name(client, chroot + CONTROLLER)
     if term.lost:
         raise term.loss()
 

@@ -305,11 +305,14 @@ class Topics:
         }
 
     async def records(self, watch: Watch | None = None) -> dict[str, tuple[TopicRecord, int]]:
-        """Every topic whose record can be read, with the version of its znode; `watch` hears of changes."""
+        """Every topic whose record can be read, with the version of its znode; `watch` hears of changes (and
+        needs `/brokers/topics` to be there, or `NoNode` is raised)."""
         root = self.chroot + TOPICS
         try:
             names = sorted(await self.zk.children(root, watch=watch))
         except NoNode:
+            if watch is not None:
+                raise
             return {}
         if watch is None:
             nodes = await self._read([self.chroot + topic_path(topic) for topic in names])

@@ -75,7 +75,8 @@ class Janitor:
     def delete(self, path: str, *, mark: bytes | None = None) -> None:
         """Has the znode deleted, sooner or later. Never waits, never raises for what the server says.
 
-        With `mark`, only if its data contains that: for a name that others may use after us.
+        With `mark`, only if this session owns it and its data contains the mark (b"" is in any): for a name
+        that others may use after us.
         """
         check_path(path, "delete")
         self._add(_Job(path, None, mark, self._client.session.generation))
@@ -132,8 +133,9 @@ class Janitor:
     async def _delete_marked(self, job: _Job) -> None:
         # An earlier attempt may have been done although its reply was lost, and the name be another's now.
         # What is ours stays ours as long as the session does: nobody comes in between look and delete.
-        data, _ = await self._client.get(job.path, linearizable=True)
-        if job.mark is not None and job.mark in data and self._goes_on(job):
+        data, stat = await self._client.get(job.path, linearizable=True)
+        ours = stat.ephemeral_owner == self._client.session.id and self._goes_on(job)
+        if ours and job.mark is not None and job.mark in data:
             await self._client.delete(job.path)
 
     def _goes_on(self, job: _Job) -> bool:

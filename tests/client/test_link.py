@@ -309,7 +309,7 @@ async def test_a_guard_outlasts_any_number_of_timeouts(autojump_clock: MockClock
 @pytest.mark.parametrize(
     ("policy", "after"), [(Loss.IMMEDIATE, 6), (Loss.DEADLINE, 10)], ids=lambda value: str(value)
 )
-async def test_a_silent_server_costs_the_guarantee(
+async def test_pitfall_23_a_silent_server_costs_the_guarantee(
     policy: Loss, after: float, autojump_clock: MockClock
 ) -> None:
     """12 s: pinged after 4, given up after 6, valid until 10; a server could expire the session after 12."""

@@ -123,12 +123,21 @@ async def test_errors_name_the_path_and_the_operation(zk: Client) -> None:
 
 @pytest.mark.trio
 async def test_the_janitor_deletes_what_bears_its_mark_and_nothing_else(zk: Client) -> None:
-    for path, data in (("/ours", b"mark 1, and more"), ("/others", b"mark 2"), ("/empty", b"")):
-        await zk.create(path, data)
+    await zk.create("/of")
+    for path, data, ephemeral in (
+        ("/of/ours", b"mark 1, and more", True),
+        ("/of/others", b"mark 2", True),
+        ("/of/empty", b"", True),
+        ("/of/nobodys", b"mark 1", False),
+    ):
+        await zk.create(path, data, ephemeral=ephemeral)
         zk.janitor.delete(path, mark=b"mark 1")
-    zk.janitor.delete("/missing", mark=b"mark 1")
+    zk.janitor.delete("/of/missing", mark=b"mark 1")
     await zk.janitor.idle()
-    assert [await zk.exists(path) is None for path in ("/ours", "/others", "/empty")] == [True, False, False]
+    assert sorted(await zk.children("/of")) == ["empty", "nobodys", "others"]
+    zk.janitor.delete("/of/empty", mark=b"")
+    await zk.janitor.idle()
+    assert sorted(await zk.children("/of")) == ["nobodys", "others"]
 
 
 @pytest.mark.trio

@@ -155,7 +155,7 @@ def test_a_handle_is_resumed_as_the_first_session() -> None:
 
 
 @pytest.mark.parametrize("answer", [hello(0, 0), hello(9)], ids=["refused", "another session"])
-def test_a_session_the_server_does_not_resume_has_expired(answer: bytes) -> None:
+def test_pitfall_22_a_session_the_server_does_not_resume_has_expired(answer: bytes) -> None:
     session = opened()
     waiting = get()
     session.detach()

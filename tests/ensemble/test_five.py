@@ -112,7 +112,7 @@ async def stays_unanswered(zk: coord.Client, seconds: float = 1.5) -> bool:
 
 @pytest.mark.trio
 @pytest.mark.parametrize("leader_is", ["with the two", "with the three"])
-async def test_three_go_on_without_two_whose_clients_are_told_nothing_stale(
+async def test_pitfall_24_three_go_on_without_two_whose_clients_are_told_nothing_stale(
     tmp_path: Path, leader_is: str
 ) -> None:
     async with five(tmp_path, seed=2) as members:

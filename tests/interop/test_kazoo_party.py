@@ -11,11 +11,11 @@ import trio
 from kazoo.client import KazooClient
 
 import coord
-from recipes import Party, PartyLayout
+from recipes import KAZOO, KAZOO_SHALLOW, Layout, Party
 from tests.servers import ServerProcess
 
 PATH = "/shared/party"
-LAYOUTS = pytest.mark.parametrize("layout", [PartyLayout.KAZOO, PartyLayout.KAZOO_SHALLOW])
+LAYOUTS = pytest.mark.parametrize("layout", [KAZOO, KAZOO_SHALLOW])
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,13 @@ def kazoo(hosts: str) -> Iterator[KazooClient]:
 
 @pytest.mark.trio
 @LAYOUTS
-async def test_each_sees_the_other(server: ServerProcess, layout: PartyLayout) -> None:
+async def test_each_sees_the_other(server: ServerProcess, layout: Layout) -> None:
     def call(fn: Any, *args: Any) -> Any:
         return trio.to_thread.run_sync(fn, *args)
 
     with kazoo(server.hosts) as client:
-        kind = client.Party if layout is PartyLayout.KAZOO else client.ShallowParty
-        path = f"{PATH}/{layout.value}"
+        kind = client.Party if layout == KAZOO else client.ShallowParty
+        path = f"{PATH}/{layout.name}"
         theirs = kind(path, "kazoo-7")
         async with coord.connect(server.hosts, timeout=30) as zk:
             party = Party(zk, path, layout=layout)

@@ -66,10 +66,18 @@ async def until_led(topics: Topics, leader: int, which: TopicPartition = ORDERS)
 
 
 async def until_gone(zk: Client, path: str) -> None:
+    await _until(zk, path, there=False)
+
+
+async def until_there(zk: Client, path: str) -> None:
+    await _until(zk, path, there=True)
+
+
+async def _until(zk: Client, path: str, *, there: bool) -> None:
     with trio.fail_after(SECONDS):
         async with zk.watch_exists(path) as states:
             async for stat in states:
-                if stat is None:
+                if (stat is not None) == there:
                     return
 
 

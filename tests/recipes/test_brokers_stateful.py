@@ -79,7 +79,7 @@ class Cluster:
             await Controller(member.zk).run(term)
         finally:
             self.in_office -= 1
-            with trio.move_on_after(2 * TIMEOUT, shield=member.scope.cancel_called is False):
+            with trio.move_on_after(2 * TIMEOUT, shield=not member.scope.cancel_called):
                 await self._write_late(member.zk, term)
 
     async def _write_late(self, zk: coord.Client, term: Term) -> None:

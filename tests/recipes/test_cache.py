@@ -418,6 +418,27 @@ async def test_more_events_than_the_client_keeps(zk: Client, monkeypatch: pytest
 
 
 @pytest.mark.trio
+async def test_stale_until_all_was_read_although_part_of_it_changes(
+    zk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event of what was lost is lost, that of its parent comes with the word that some are."""
+    monkeypatch.setattr("coord.client.watching.EVENTS_MAX", 5)
+    await zk.create("/s/a/lost", b"old", make_parents=True)
+    async with Cache(zk, "/s") as cache, trio.open_nursery() as nursery:
+
+        async def change() -> None:
+            async with zk.transaction() as transaction:
+                transaction.set("/s/a/lost", b"new")
+                for _ in range(8):
+                    transaction.set("/s/a", b"")
+
+        nursery.start_soon(change)
+        await cache.until(lambda cache: cache.stale)
+        await cache.until(lambda cache: not cache.stale)
+        assert cache["/s/a/lost"].data == b"new"
+
+
+@pytest.mark.trio
 async def test_a_read_whose_answer_is_lost_is_asked_again(hosts: str, zk: Client) -> None:
     await zk.create("/s/a", b"1", make_parents=True)
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as reader:

@@ -59,7 +59,9 @@ async def change(zk: coord.Client, action: str, path: str, number: int) -> None:
         pass
 
 
-@stateful("follow", "create", "create", "set", "delete", "replace", "burst", "look", *FAULTS, members=2)
+@stateful(
+    "follow", "create", "create", "set", "delete", "replace", "burst", "look", *FAULTS, members=2, examples=30
+)
 async def test_a_cache_ends_up_as_the_server_is(world: World, steps: list[Step]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # So small that rounds meet changes half way, and readers fall behind.

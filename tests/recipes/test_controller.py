@@ -23,15 +23,19 @@ from recipes import (
     leaders,
 )
 from recipes.beside import beside
+from recipes.controller import LISTS
 from recipes.kafka import NO_LEADER
 from tests.recipes.cluster import (
     ORDERS,
+    SECONDS,
     broker,
     controlled,
     end_session,
     until,
     until_gone,
     until_led,
+    until_there,
+    written,
 )
 from tests.recipes.proxy import Proxy, open_proxy
 
@@ -51,6 +55,19 @@ async def test_topics_and_partitions_that_appear_get_leaders(zk: Client) -> None
         # As Kafka's own tools would do it.
         await zk.create("/brokers/topics/old", b'{"version":1,"partitions":{"0":[2]}}')
         await until_led(topics, 2, TopicPartition("old", 0))
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("missing", LISTS)
+async def test_what_is_looked_at_is_made_if_missing(zk: Client, missing: str) -> None:
+    for path in LISTS:
+        await zk.ensure_path(path if path != missing else path.rpartition("/")[0] or "/")
+    async with controlled(zk) as topics:
+        await until_there(zk, missing)
+        await zk.ensure_path("/brokers/topics")
+        await topics.create("orders", {0: [1]})
+        async with broker(zk, 1):
+            await until_led(topics, 1)
 
 
 @pytest.mark.trio
@@ -78,10 +95,11 @@ async def test_a_replica_is_in_sync_when_its_leader_says_so(zk: Client) -> None:
             await topics.change_isr(ORDERS, leader=2, leader_epoch=0, add=[1])
             # The preferred leader may lead again: the controller has heard of it.
             assert await until_led(topics, 1) == PartitionState(1, 1, 1, (2, 1))
-        async with zk.watch_children("/isr_change_notification") as states:
-            async for names in states:
-                if not names:
-                    break
+        with trio.fail_after(SECONDS):
+            async with zk.watch_children("/isr_change_notification") as states:
+                async for names in states:
+                    if not names:
+                        break
 
 
 @pytest.mark.trio
@@ -216,7 +234,9 @@ async def test_replicas_move_without_losing_what_was_in_sync(zk: Client) -> None
         await topics.create("orders", {0: [1, 2]})
         await until_led(topics, 1)
         topic_id = (await topics.records())["orders"][0].topic_id
-        await topics.reassign({ORDERS: [3, 2], TopicPartition("missing", 0): [1]})
+        await topics.reassign(
+            {ORDERS: [3, 2], TopicPartition("missing", 0): [1], TopicPartition("x", 1): [2]}
+        )
         view = await until(topics, lambda view: view.topics["orders"].reassigning)
         assert view.topics["orders"] == TopicRecord({0: (3, 2, 1)}, {0: (3,)}, {0: (1,)}, topic_id)
         assert view.states[ORDERS] == PartitionState(1, 0, 1, (1, 2))  # 1 leads until 3 has caught up
@@ -238,10 +258,11 @@ async def test_many_partitions_move_at_once_and_a_move_can_be_turned_back(zk: Cl
         view = await until(topics, lambda view: view.topics["orders"].reassigning == {1})
         assert view.topics["orders"].replicas == {0: (2, 1), 1: (3, 1), 2: (2, 1)}
         data, _ = await zk.get("/admin/reassign_partitions")
-        async with zk.watch_data("/admin/reassign_partitions") as states:
-            async for node in states:  # only what is not through yet remains
-                if node is not None and len(json.loads(node.data)["partitions"]) == 1:
-                    break
+        with trio.fail_after(SECONDS):
+            async with zk.watch_data("/admin/reassign_partitions") as states:
+                async for node in states:  # only what is not through yet remains
+                    if node is not None and len(json.loads(node.data)["partitions"]) == 1:
+                        break
         await zk.set("/admin/reassign_partitions", data.replace(b"[3]", b"[1]"))
         await until_gone(zk, "/admin/reassign_partitions")
         found = (await topics.records())["orders"][0]
@@ -316,10 +337,14 @@ async def test_who_alone_is_in_sync_has_to_wait_and_may_change_its_mind(zk: Clie
         await until_led(topics, 1)
         async with broker(zk, 2), trio.open_nursery() as nursery:
             nursery.start_soon(BrokerRegistry(zk).leave, me)
-            await topics.create("other", {0: [1, 2]})  # by then the controller has seen the request
-            await until_led(topics, 2, TopicPartition("other", 0))
-            assert len(await zk.children("/admin/controlled_shutdown")) == 1
-            assert nursery.child_tasks  # it waits
+            for later in ("other", "third"):  # by then the controller has seen the request, and been through
+                await topics.create(later, {0: [1, 2]})
+                await until_led(topics, 2, TopicPartition(later, 0))
+            assert await written(zk, f"/admin/controlled_shutdown/1-{me.epoch}") == {
+                "version": 1,
+                "brokerid": 1,
+                "broker_epoch": me.epoch,
+            }
             nursery.cancel_scope.cancel()
         await until_gone(zk, f"/admin/controlled_shutdown/1-{me.epoch}")
         await topics.create("again", {0: [1, 2]})
@@ -352,10 +377,7 @@ async def test_who_loses_its_session_while_leaving_asks_again(hosts: str, zk: Cl
         await topics.create("orders", {0: [1, 2]})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(BrokerRegistry(other).leave, me)
-            async with zk.watch_exists(f"/admin/controlled_shutdown/1-{me.epoch}") as states:
-                async for stat in states:
-                    if stat is not None:
-                        break
+            await until_there(zk, f"/admin/controlled_shutdown/1-{me.epoch}")
             first = me.epoch
             await end_session(hosts, other)
             await me.epochs.wait_value(lambda epoch: epoch != first)

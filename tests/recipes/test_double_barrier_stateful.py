@@ -134,16 +134,16 @@ async def play(world: World, steps: list[Step], count: int, *, guaranteed: bool 
 ACTIONS = ("enter", "enter", "leave", "leave", *FAULTS)
 
 
-@stateful(*ACTIONS, members=3, examples=25)
+@stateful(*ACTIONS, members=3, examples=12)
 async def test_three_of_three(world: World, steps: list[Step]) -> None:
     await play(world, steps, 3)
 
 
-@stateful(*ACTIONS, members=3, examples=25)
+@stateful(*ACTIONS, members=3, examples=12)
 async def test_two_of_three(world: World, steps: list[Step]) -> None:
     await play(world, steps, 2)
 
 
-@stateful(EXPIRE, *ACTIONS, members=3, examples=25)
+@stateful(EXPIRE, *ACTIONS, members=3, examples=12)
 async def test_two_of_three_whose_sessions_end_without_warning(world: World, steps: list[Step]) -> None:
     await play(world, steps, 2, guaranteed=False)

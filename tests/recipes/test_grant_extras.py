@@ -42,18 +42,29 @@ class Outside:
 async def test_the_loss_is_told_outside_of_the_block_at_the_same_moment(autojump_clock: MockClock) -> None:
     async with open_world(1) as world, trio.open_nursery() as nursery:
         (member,) = world.members
-        outside = Outside(nursery)
+        early, late = Outside(nursery), Outside(nursery)
+        cancelled_at = 0.0
         with pytest.raises(LockLost):
             async with Lock(member.zk, PATH) as grant:
-                outside.watch(grant)
+                early.watch(grant)
                 await trio.sleep(3 * TIMEOUT)  # the session's acknowledgements move the moment on
-                assert outside.outcome is None
+                assert early.outcome is None
+                await member.zk.sync()
+                await trio.sleep(TIMEOUT / 20)
+                await member.zk.sync()  # which moves it too little to be worth it
+                late.watch(grant)
                 member.proxy.close()
                 begin = trio.current_time()
-                with trio.CancelScope(shield=True):  # whatever the block does meanwhile
-                    await trio.sleep(TIMEOUT)
-        assert outside.outcome is True
-        assert 0 < outside.at - begin <= TIMEOUT * 5 / 6
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    cancelled_at = trio.current_time()
+                    with trio.CancelScope(shield=True):  # whatever the block does meanwhile
+                        await trio.sleep(TIMEOUT)
+        assert early.outcome is True
+        assert late.outcome is True
+        assert 0 < early.at - begin <= TIMEOUT * 5 / 6
+        assert early.at == late.at == cancelled_at
 
 
 @pytest.mark.trio
@@ -95,9 +106,10 @@ async def test_a_block_that_ends_in_order_is_no_loss(autojump_clock: MockClock) 
                 await world.zk.delete(grant.path)  # by somebody's hand
                 await world.settle()
                 assert gone.outcome is None  # which nobody looks at, until
-                await grant.verify()
-        await world.settle()
-        assert gone.outcome is True
+                with pytest.raises(LockLost):
+                    await grant.verify()
+                await world.settle()
+                assert gone.outcome is True
 
 
 # -- being asked to let go -----------------------------------------------------------------------------

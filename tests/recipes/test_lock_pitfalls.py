@@ -1,18 +1,12 @@
 """Races of locks and elections that other libraries have lost, one test each, forced to happen.
 
-Pitfalls whose number stands in the name of no test here or in `test_lock`, `test_election`, `test_line`,
-`test_layouts`, `test_wakeups`:
+Pitfall 17: cannot occur, since a block is entered with a grant or not at all (never untold without one).
+Pitfall 19: cannot occur, since there are no callbacks (which could wait for their own thread).
+Pitfall 20: cannot occur, since a grant is an object of one block (and nobody's by thread).
 
-- Pitfall 17 (entering tells nothing): cannot occur, since a block is entered with a grant or not at all.
-- Pitfall 19 (callbacks that wait for their own thread): cannot occur, since there are no callbacks.
-- Pitfall 20 (ownership by thread): cannot occur, since a grant is an object of one block.
-- Pitfall 22 (another session in place of the resumed one): the client takes it for an expiry, see
-  `test_a_session_the_server_does_not_resume_has_expired` in `tests/client/test_session.py`.
-- Pitfall 23 (the loss is known only after contact): the guarantee ends by the client's own clock, see
-  `test_a_silent_server_costs_the_guarantee` in `tests/client/test_link.py`.
-- Pitfall 24 (a follower without a leader answers pings): coord's followers do not, see
-  `test_three_go_on_without_two_whose_clients_are_told_nothing_stale` in `tests/ensemble/test_five.py`; on
-  Apache ZooKeeper it can occur, and there the token is what protects.
+Pitfalls 22 to 24 are the client's and the server's: tests/client/test_session.py, tests/client/test_link.py,
+tests/ensemble/test_five.py. (Apache ZooKeeper's followers answer pings without a leader, for a while:
+there it is the token that protects.)
 """
 
 # ruff: noqa: PT012, SIM117 (what has to raise here is a whole `async with` block)

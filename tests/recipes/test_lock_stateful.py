@@ -106,12 +106,12 @@ async def play_lock(world: World, steps: list[Step], layout: Layout) -> None:
 ACTIONS = ("enter", "enter", "try", "leave", "write", "write late")
 
 
-@stateful(*ACTIONS, *FAULTS, steps=25, examples=30)
+@stateful(*ACTIONS, *FAULTS, steps=25, examples=20)
 async def test_locks(world: World, steps: list[Step]) -> None:
     await play_lock(world, steps, KAZOO)
 
 
-@stateful(*ACTIONS, *FAULTS, steps=25, examples=12)
+@stateful(*ACTIONS, *FAULTS, steps=25, examples=8)
 async def test_locks_in_curators_layout(world: World, steps: list[Step]) -> None:
     await play_lock(world, steps, CURATOR)
 
@@ -176,6 +176,6 @@ async def play_election(world: World, steps: list[Step]) -> None:
         nursery.cancel_scope.cancel()
 
 
-@stateful("campaign", "campaign", "step down", "proclaim", *FAULTS, steps=25, examples=25)
+@stateful("campaign", "campaign", "step down", "proclaim", *FAULTS, steps=25, examples=15)
 async def test_elections(world: World, steps: list[Step]) -> None:
     await play_election(world, steps)

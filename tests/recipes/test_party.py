@@ -20,18 +20,29 @@ import coord
 from coord import BadArguments, Client, SessionState
 from coord.testing import embedded_server
 from coord.wire.records import Op
-from recipes import Member, MemberNameTaken, Party, PartyChanges, PartyLayout, PartyView
-from recipes.membership import znode_name
+from recipes import (
+    CURATOR,
+    CURATOR_LATCH,
+    KAZOO,
+    KAZOO_SHALLOW,
+    Layout,
+    Member,
+    MemberNameTaken,
+    Party,
+    PartyChanges,
+    PartyView,
+)
+from recipes.membership import PARTY_LAYOUTS, znode_name
 from tests.recipes.faults import TIMEOUT, cancel_everywhere, open_world
 from tests.recipes.proxy import open_proxy
 
 PATH = "/service/members"
 NONE: frozenset[Member] = frozenset()
-LAYOUTS = pytest.mark.parametrize("layout", list(PartyLayout), ids=lambda layout: layout.value)
+LAYOUTS = pytest.mark.parametrize("layout", PARTY_LAYOUTS, ids=lambda layout: layout.name)
 
 
-def name_in(layout: PartyLayout, name: str) -> str | None:
-    return name if layout is PartyLayout.CURATOR else None
+def name_in(layout: Layout, name: str) -> str | None:
+    return name if layout == CURATOR else None
 
 
 async def end_session(hosts: str, zk: Client) -> None:
@@ -61,7 +72,7 @@ def data_of(members: frozenset[Member]) -> list[bytes]:
 
 @pytest.mark.trio
 @LAYOUTS
-async def test_a_member_is_there_for_its_block(zk: Client, layout: PartyLayout) -> None:
+async def test_a_member_is_there_for_its_block(zk: Client, layout: Layout) -> None:
     party = Party(zk, PATH, layout=layout)
     assert await party.members() == NONE
     async with party.join(b"host7", name=name_in(layout, "seven")) as me:
@@ -82,7 +93,7 @@ async def test_two_with_the_same_data_are_two(zk: Client) -> None:
 
 @pytest.mark.trio
 @LAYOUTS
-async def test_pitfall_46_it_comes_back_in_every_session(hosts: str, zk: Client, layout: PartyLayout) -> None:
+async def test_pitfall_46_it_comes_back_in_every_session(hosts: str, zk: Client, layout: Layout) -> None:
     async with coord.connect(hosts, timeout=30) as other, Party(zk, PATH, layout=layout).watch() as changes:
         party = Party(other, PATH, layout=layout)
         async with party.join(b"host7", name=name_in(layout, "seven")) as me:
@@ -110,7 +121,7 @@ async def test_pitfall_46_it_comes_back_in_every_session(hosts: str, zk: Client,
 @pytest.mark.trio
 @LAYOUTS
 async def test_pitfall_46_a_znode_of_an_earlier_session_is_not_believed(
-    hosts: str, zk: Client, layout: PartyLayout
+    hosts: str, zk: Client, layout: Layout
 ) -> None:
     """The server has given us another session while ours lives on: its znode is still there."""
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
@@ -156,7 +167,7 @@ async def test_present_tells_and_the_body_runs_on(autojump_clock: MockClock) -> 
 async def test_a_name_is_one_live_members(hosts: str, zk: Client, autojump_clock: MockClock) -> None:
     async with embedded_server() as server, coord.connect(server.connect_string, timeout=10) as one:
         async with coord.connect(server.connect_string, timeout=10) as two:
-            parties = [Party(zk, PATH, layout=PartyLayout.CURATOR) for zk in (one, two)]
+            parties = [Party(zk, PATH, layout=CURATOR) for zk in (one, two)]
             async with parties[0].join(b"first", name="seven") as me:
                 begin = trio.current_time()
                 with pytest.raises(MemberNameTaken):
@@ -171,21 +182,44 @@ async def test_a_name_is_one_live_members(hosts: str, zk: Client, autojump_clock
 
 
 @pytest.mark.trio
-async def test_who_lost_its_name_meanwhile_waits_for_it(hosts: str, zk: Client) -> None:
-    """The body is not cancelled: membership is never lost."""
-    party = Party(zk, PATH, layout=PartyLayout.CURATOR)
-    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
-        async with Party(other, PATH, layout=PartyLayout.CURATOR).join(b"old", name="seven") as me:
-            proxy.close()
-            await other.session.state.wait_value(SessionState.SUSPENDED)
-            await end_session(hosts, other)
+async def test_who_lost_its_name_meanwhile_waits_for_it(autojump_clock: MockClock) -> None:
+    """For as long as it takes, and the body is not cancelled: membership is never lost."""
+    async with open_world(1) as world:
+        (member,) = world.members
+        party = Party(world.zk, PATH, layout=CURATOR)
+        async with Party(member.zk, PATH, layout=CURATOR).join(b"old", name="seven") as me:
+            member.proxy.close()
+            await trio.sleep(2 * TIMEOUT)
             async with party.join(b"new", name="seven"):
-                proxy.reopen()
+                member.proxy.reopen()
                 await me.present.wait_value(False)
+                await trio.sleep(10 * TIMEOUT)
                 assert data_of(await party.members()) == [b"new"]
             await me.present.wait_value(True)
             assert data_of(await party.members()) == [b"old"]
-    assert await party.members() == NONE
+        assert await party.members() == NONE
+
+
+@pytest.mark.trio
+@LAYOUTS
+async def test_giving_up_without_a_connection_leaves_nothing(
+    autojump_clock: MockClock, layout: Layout
+) -> None:
+    """Before anybody knows whether the znode was made, and the session lives on."""
+    async with open_world(1) as world:
+        (member,) = world.members
+        party = Party(world.zk, PATH, layout=layout)
+        await world.zk.ensure_path(PATH)
+        member.proxy.swallow_reply(Op.CREATE2, then_closed=True)
+        with trio.move_on_after(1) as scope:
+            async with Party(member.zk, PATH, layout=layout).join(name=name_in(layout, "seven")):
+                pytest.fail("joined")
+        assert scope.cancelled_caught
+        assert len(await party.members()) == 1
+        member.proxy.reopen()
+        await member.zk.janitor.idle()
+        assert await party.members() == NONE
+        assert member.zk.session.generation == 1
 
 
 @pytest.mark.trio
@@ -208,7 +242,7 @@ async def test_what_the_block_raises_leaves_as_it_is(zk: Client, failure: Except
 @LAYOUTS
 @pytest.mark.parametrize("expired", [False, True])
 @pytest.mark.parametrize("op", [Op.CREATE2, Op.DELETE])
-async def test_lost_replies(hosts: str, zk: Client, layout: PartyLayout, op: Op, expired: bool) -> None:
+async def test_lost_replies(hosts: str, zk: Client, layout: Layout, op: Op, expired: bool) -> None:
     party = Party(zk, PATH, layout=layout)
     await zk.ensure_path(PATH)
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
@@ -245,7 +279,7 @@ async def test_lost_replies(hosts: str, zk: Client, layout: PartyLayout, op: Op,
 @pytest.mark.trio
 @LAYOUTS
 async def test_leaving_without_a_connection_waits_for_nothing(
-    autojump_clock: MockClock, layout: PartyLayout
+    autojump_clock: MockClock, layout: Layout
 ) -> None:
     """Also while the registration is being made again, and nobody knows whether it was."""
     async with open_world(1) as world:
@@ -275,7 +309,7 @@ async def test_leaving_without_a_connection_waits_for_nothing(
 
 @pytest.mark.trio
 @LAYOUTS
-async def test_cancelled_anywhere_it_leaves_nothing(autojump_clock: MockClock, layout: PartyLayout) -> None:
+async def test_cancelled_anywhere_it_leaves_nothing(autojump_clock: MockClock, layout: Layout) -> None:
     async with embedded_server() as server, coord.connect(server.connect_string) as zk:
         party = Party(zk, PATH, layout=layout)
         await zk.ensure_path(PATH)
@@ -296,7 +330,7 @@ async def test_cancelled_anywhere_it_leaves_nothing(autojump_clock: MockClock, l
 
 @pytest.mark.trio
 @LAYOUTS
-async def test_pitfall_47_views_tell_who_came_went_and_was_made_anew(zk: Client, layout: PartyLayout) -> None:
+async def test_pitfall_47_views_tell_who_came_went_and_was_made_anew(zk: Client, layout: Layout) -> None:
     party = Party(zk, PATH, layout=layout)
     async with party.watch() as changes:
         assert await next_view(changes) == PartyView(NONE)
@@ -344,11 +378,11 @@ async def test_who_is_slow_sees_what_is_and_not_what_was(zk: Client) -> None:
 
 @pytest.mark.trio
 @LAYOUTS
-async def test_pitfall_53_what_is_no_member_is_not_listed(zk: Client, layout: PartyLayout) -> None:
+async def test_pitfall_53_what_is_no_member_is_not_listed(zk: Client, layout: Layout) -> None:
     """A leader's znode, a folder, and a name of the right form that no session owns."""
     await zk.create(f"{PATH}/locks/a", make_parents=True)
     await zk.create(f"{PATH}/{znode_name(layout, UUID(int=7).hex, b'x', name_in(layout, 'x'))}")
-    if layout is not PartyLayout.CURATOR:  # where every ephemeral child is a member
+    if layout != CURATOR:  # where every ephemeral child is a member
         await zk.create(f"{PATH}/leader", b"host7", ephemeral=True)
     party = Party(zk, PATH, layout=layout)
     async with party.watch() as changes:
@@ -361,7 +395,7 @@ async def test_pitfall_53_what_is_no_member_is_not_listed(zk: Client, layout: Pa
 @pytest.mark.trio
 async def test_data_that_changes_is_seen_and_the_member_is_the_same(zk: Client) -> None:
     """As Curator's members do it."""
-    party = Party(zk, PATH, layout=PartyLayout.CURATOR)
+    party = Party(zk, PATH, layout=CURATOR)
     async with party.join(b"old", name="seven") as me, party.watch() as changes:
         await next_view(changes)
         await zk.set(me.path, b"new")
@@ -405,24 +439,30 @@ async def test_watching_goes_on_over_connections_and_sessions(hosts: str, zk: Cl
 
 def test_names_are_those_of_the_others() -> None:
     guid = UUID(int=0xABC).hex
-    assert znode_name(PartyLayout.KAZOO, guid, b"\xff", None) == "00000000000000000000000000000abc__party__"
-    assert znode_name(PartyLayout.KAZOO_SHALLOW, guid, b"a-b", None) == f"{guid}-a-b"
-    assert znode_name(PartyLayout.CURATOR, guid, b"a/b", "seven") == "seven"
+    assert znode_name(KAZOO, guid, b"\xff", None) == "00000000000000000000000000000abc__party__"
+    assert znode_name(KAZOO_SHALLOW, guid, b"a-b", None) == f"{guid}-a-b"
+    assert znode_name(CURATOR, guid, b"a/b", "seven") == "seven"
 
 
 @pytest.mark.parametrize(
     ("layout", "data", "name", "match"),
     [
-        (PartyLayout.CURATOR, b"x", None, "needs a name"),
-        (PartyLayout.CURATOR, b"x", "", "needs a name"),
-        (PartyLayout.CURATOR, b"x", "a/b", "without a slash"),
-        (PartyLayout.KAZOO, b"x", "seven", "only members in Curator's layout"),
-        (PartyLayout.KAZOO_SHALLOW, b"a/b", None, "UTF-8, without a slash"),
-        (PartyLayout.KAZOO_SHALLOW, b"\xff", None, "UTF-8, without a slash"),
+        (CURATOR, b"x", None, "needs a name"),
+        (CURATOR, b"x", "", "needs a name"),
+        (CURATOR, b"x", "a/b", "without a slash"),
+        (KAZOO, b"x", "seven", "only members in Curator's layout"),
+        (KAZOO_SHALLOW, b"a/b", None, "UTF-8, without a slash"),
+        (KAZOO_SHALLOW, b"\xff", None, "UTF-8, without a slash"),
     ],
 )
 def test_what_a_layout_cannot_express_is_told(
-    layout: PartyLayout, data: bytes, name: str | None, match: str
+    layout: Layout, data: bytes, name: str | None, match: str
 ) -> None:
     with pytest.raises(BadArguments, match=match):
         znode_name(layout, UUID(int=1).hex, data, name)
+
+
+@pytest.mark.trio
+async def test_a_layout_that_parties_do_not_have_is_told(zk: Client) -> None:
+    with pytest.raises(ValueError, match=r"/party: .* or CURATOR, not curator-latch"):
+        Party(zk, "/party", layout=CURATOR_LATCH)

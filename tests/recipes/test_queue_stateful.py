@@ -9,7 +9,7 @@ import trio
 import coord
 from coord.wire.records import Op
 from recipes import CURATOR, KAZOO, Item, ItemLost, Layout, OutcomeUnknown, Queue
-from tests.recipes.faults import EXPIRE, FAULTS, LOSABLE, Member, Step, World, stateful
+from tests.recipes.faults import EXPIRE, FAULTS, LOSABLE, TIMEOUT, Member, Step, World, stateful
 
 PATH, LOCKS = "/queue", "/locks"
 
@@ -43,6 +43,7 @@ class History:
     consumed: set[str] = field(default_factory=set)
     maybe_consumed: set[str] = field(default_factory=set)
     count: int = 0
+    scopes: list[trio.CancelScope] = field(default_factory=list)
 
     def queue(self, zk: coord.Client) -> Queue:
         return Queue(zk, PATH, layout=self.layout, lock_path=LOCKS if self.layout == CURATOR else None)
@@ -59,12 +60,15 @@ class History:
         self.put[name] = data
 
     async def consume(self, member: Member) -> None:
-        try:
-            async with self.queue(member.zk).take() as item:
-                await self.work(Hold(item, member))
-        except (ItemLost, OutcomeUnknown, Failed):
-            return
-        self.consumed.add(item.name)
+        with trio.CancelScope() as scope:
+            self.scopes.append(scope)
+            while True:
+                try:
+                    async with self.queue(member.zk).take() as item:
+                        await self.work(Hold(item, member))
+                    self.consumed.add(item.name)
+                except (ItemLost, OutcomeUnknown, Failed):
+                    pass
 
     async def work(self, hold: Hold) -> None:
         name = hold.item.name
@@ -122,7 +126,7 @@ class History:
 async def play(world: World, steps: list[Step], history: History) -> None:
     await world.zk.create("/done")
     for member in world.members:
-        for action in ("put", "put", "take"):
+        for action in ("put", "take", "take"):
             history.act(Step(action, member.index, 0), member)
     await world.settle()
     for step in steps:
@@ -131,32 +135,31 @@ async def play(world: World, steps: list[Step], history: History) -> None:
             # Of what a queue sends: putting, taking, consuming (MULTI), giving back (DELETE).
             op = Op.DELETE if step.number > 5 else Op.MULTI
             await world.inflict(step._replace(number=LOSABLE.index(op)))
+        elif step.action == "stall":
+            member.proxy.close()
+            await trio.sleep(1.2 * TIMEOUT)  # others have what it held, and it does not know of it
         elif step.action in (EXPIRE, *FAULTS):
             await world.inflict(step)
         else:
             history.act(step, member)
         await world.settle()
     await world.heal()
-    await stop_waiting(world)
+    for scope in history.scopes:
+        scope.cancel()  # whoever waits or works: what is held is given back
+    for member in world.members:
+        await member.zk.janitor.idle()
+    await world.settle()
     await history.check_the_end(world)
 
 
-async def stop_waiting(world: World) -> None:
-    """End every consumer, as a process does that is asked to: what it holds is given back."""
-    for member in world.members:
-        member.tasks.cancel_scope.cancel()
-        await member.zk.janitor.idle()
-    await world.settle()
+ACTIONS = ("put", "put", "take", "finish", "finish", "write", "write", "fail", "stall", *FAULTS)
 
 
-ACTIONS = ("put", "take", "take", "finish", "finish", "write", "write", "fail", *FAULTS)
-
-
-@stateful(*ACTIONS, examples=25)
+@stateful(*ACTIONS, examples=20)
 async def test_kazoos_layout(world: World, steps: list[Step]) -> None:
     await play(world, steps, History(KAZOO, overlapping=False))
 
 
-@stateful(*ACTIONS, EXPIRE, examples=20)
+@stateful(*ACTIONS, EXPIRE, examples=12)
 async def test_curators_layout_and_sessions_closed_by_others(world: World, steps: list[Step]) -> None:
     await play(world, steps, History(CURATOR, overlapping=True))

@@ -87,11 +87,11 @@ async def play(world: World, steps: list[Step], layout: Layout) -> None:
 ACTIONS = ("read", "read", "write", "downgrade", "leave", "leave")
 
 
-@stateful(*ACTIONS, *FAULTS, steps=25, examples=30)
+@stateful(*ACTIONS, *FAULTS, steps=25, examples=20)
 async def test_read_write_locks(world: World, steps: list[Step]) -> None:
     await play(world, steps, KAZOO)
 
 
-@stateful(*ACTIONS, *FAULTS, steps=25, examples=12)
+@stateful(*ACTIONS, *FAULTS, steps=25, examples=8)
 async def test_read_write_locks_in_curators_layout(world: World, steps: list[Step]) -> None:
     await play(world, steps, CURATOR)

@@ -194,6 +194,29 @@ async def test_pitfall_25_an_attempt_that_does_not_wait_leaves_nothing(hosts: st
 
 
 @pytest.mark.trio
+async def test_an_attempt_that_does_not_wait_loses_the_last_permit_in_the_last_moment(
+    hosts: str, zk: Client
+) -> None:
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as slow:
+        async with trio.open_nursery() as nursery:
+            there, refused = proxy.hold(Op.CREATE2), trio.Event()
+
+            async def attempt() -> None:
+                with pytest.raises(trio.WouldBlock):
+                    async with Semaphore(slow, PATH, 1).acquire(wait=False):
+                        pytest.fail("granted")
+                refused.set()
+
+            nursery.start_soon(attempt)
+            await there.wait()  # it has seen that there is one
+            async with Semaphore(zk, PATH, 1) as lease:
+                proxy.let_pass()
+                await refused.wait()
+                await until_empty(zk, QUEUE[KAZOO])
+                assert [one.path for one in await Semaphore(zk, PATH, 1).holders()] == [lease.path]
+
+
+@pytest.mark.trio
 async def test_bad_arguments(zk: Client) -> None:
     with pytest.raises(ValueError, match="1 or more, not 0"):
         Semaphore(zk, PATH, 0)
@@ -486,6 +509,8 @@ async def test_pitfall_26_lost_replies(
     async with open_world(1) as world:
         await lose_reply(world, op, try_it, session=session)
         assert done == ["done"]
+        if (op, session) == (Op.MULTI, False):  # it was found, not taken once more
+            assert world.members[0].proxy.requests.count(Op.CREATE2) == 2  # the first found no parent
         for path in (*LEASES.values(), *QUEUE.values()):
             if await world.zk.exists(path) is not None:
                 assert set(await world.zk.children(path)) <= {"locks", "leases"}

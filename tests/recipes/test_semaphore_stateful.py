@@ -77,11 +77,11 @@ async def play(world: World, steps: list[Step], layout: Layout) -> None:
 ACTIONS = ("take", "take", "take two", "try", "leave", "leave", "set limit")
 
 
-@stateful(*ACTIONS, *FAULTS, steps=25, examples=30)
+@stateful(*ACTIONS, *FAULTS, steps=25, examples=20)
 async def test_semaphores(world: World, steps: list[Step]) -> None:
     await play(world, steps, KAZOO)
 
 
-@stateful(*ACTIONS, *FAULTS, steps=25, examples=12)
+@stateful(*ACTIONS, *FAULTS, steps=25, examples=8)
 async def test_semaphores_in_curators_layout(world: World, steps: list[Step]) -> None:
     await play(world, steps, CURATOR)

@@ -82,6 +82,33 @@ async def test_an_election_whose_reply_was_lost_was_won(hosts: str) -> None:
 
 
 @pytest.mark.trio
+async def test_a_resignation_whose_reply_was_lost_does_not_depose_the_next_one(
+    hosts: str, zk: Client
+) -> None:
+    elected = trio.Event()
+
+    async def resign(term: Term) -> None:
+        proxy.swallow_reply(Op.DELETE, then_closed=True)
+
+    async def stay(term: Term) -> None:
+        elected.set()
+        await trio.sleep_forever()
+
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as one:
+        await BrokerRegistry(one).run_controller(1, resign)
+        assert one.janitor.pending == 1  # it will be told again to delete /controller
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(BrokerRegistry(zk).run_controller, 2, stay)
+            await elected.wait()
+            proxy.reopen()
+            await one.janitor.idle()
+            stat = await zk.exists("/controller", linearizable=True)
+            assert stat is not None
+            assert stat.ephemeral_owner == zk.session.id
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
 async def test_a_controller_of_yesterday_cannot_write(hosts: str, zk: Client) -> None:
     await zk.create("/state", b"")
     async with coord.connect(hosts, timeout=30) as slow:

@@ -56,6 +56,7 @@ from coord import (
     Loss,
     NodeExists,
     NoNode,
+    RequestTooLarge,
     SessionExpired,
     Stat,
     WatchEvent,
@@ -178,6 +179,8 @@ class DoubleBarrier:
             except NoNode:
                 await self._zk.ensure_path(self.path)
                 continue
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except (ConnectionLost, NodeExists):
                 found = await self._zk.exists(path, linearizable=True)
                 if found is None:
@@ -220,6 +223,8 @@ class DoubleBarrier:
                 stat = (await transaction.commit())[-1]
             except NodeExists:
                 return None  # our watch knows
+            except RequestTooLarge:
+                raise
             except (NoNode, ConnectionLost):
                 continue
             assert isinstance(stat, Stat)

@@ -33,7 +33,17 @@ from uuid import uuid4
 
 import trio
 
-from coord import Client, ConnectionLost, Loss, NodeExists, NoNode, SessionExpired, SessionState
+from coord import (
+    Client,
+    ConnectionLost,
+    Loss,
+    NodeExists,
+    NoNode,
+    RequestTooLarge,
+    SessionExpired,
+    SessionState,
+)
+from recipes.beside import unwrapped
 from recipes.errors import LockLost
 from recipes.grant import Grant, Standing, let_go
 from recipes.lock import Lock
@@ -100,8 +110,6 @@ class Partitioner:
         long as it is ours: nobody works on it until it moves. What a worker raises ends all of them and
         leaves `run`, bare if it is the only exception; the loss of its own lock (`LockLost`) does not.
         """
-        session = self._zk.session
-        final = SessionState.CLOSED, SessionState.AUTH_FAILED
         session, final = self._zk.session, (SessionState.CLOSED, SessionState.AUTH_FAILED)
         while True:
             state = await session.state.wait_value(lambda one: one in (SessionState.CONNECTED, *final))
@@ -120,11 +128,8 @@ class Partitioner:
             async with trio.open_nursery() as nursery:
                 await self._follow(_Share(self._lock_of, worker, nursery))
         except BaseExceptionGroup as group:
-            # Cancellations of tasks beside the one that failed say nothing that its failure does not.
-            errors = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
-            if len(errors) == 1:
-                raise errors[0] from None
-            raise
+            failure = unwrapped(group)
+        raise failure  # here and not above, so that its own cause stays
 
     def _lock_of(self, item: str) -> Lock:
         return Lock(self._zk, f"{self.path}/locks/{item}", self.identifier.encode(), policy=self._policy)
@@ -159,6 +164,8 @@ class Partitioner:
                     return Standing(path, stat.czxid, stat.ephemeral_owner)
                 except NoNode:
                     await self._make_party()
+                except RequestTooLarge:
+                    raise  # it would be as large the next time
                 except ConnectionLost:
                     pass  # trying again tells
                 except NodeExists:

@@ -30,7 +30,17 @@ from uuid import uuid4
 import trio
 from trio_util import AsyncBool
 
-from coord import ACL, Client, ConnectionLost, EventType, GetData, NodeExists, NoNode, SessionExpired
+from coord import (
+    ACL,
+    Client,
+    ConnectionLost,
+    EventType,
+    GetData,
+    NodeExists,
+    NoNode,
+    RequestTooLarge,
+    SessionExpired,
+)
 from recipes.beside import beside
 from recipes.errors import MemberNameTaken
 from recipes.grant import Standing, let_go, let_go_of_name
@@ -122,6 +132,8 @@ class Party:
                 standing = await self._create(me)
                 if standing is None:
                     standing = await self._resolve(me, insistent=insistent)
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except (SessionExpired, ConnectionLost):
                 continue  # if it was created after all, it will be found to be ours
             if standing is not None and standing.session_id == self._zk.session.id:
@@ -159,10 +171,12 @@ class Party:
 
     async def _outwait(self, path: str, *, insistent: bool) -> None:
         seconds = float("inf") if insistent else TAKEOVER_TIMEOUTS * self._zk.session.timeout
-        with trio.move_on_after(seconds) as waiting, self._zk.watch() as watch:
-            if await self._zk.exists(path, watch=watch) is None:
-                return
-            await watch.wait()
+        with trio.move_on_after(seconds) as waiting:
+            while True:  # another's data may change as often as it likes
+                with self._zk.watch() as watch:
+                    if await self._zk.exists(path, watch=watch) is None:
+                        return
+                    await watch.wait()
         if waiting.cancelled_caught:
             raise MemberNameTaken("another session is a member under this name", path=path)
 

@@ -17,7 +17,7 @@ import trio
 from trio.testing import MockClock
 
 import coord
-from coord import Client, EventType, SessionState, WatchEvent
+from coord import Client, EventType, RequestTooLarge, SessionState, WatchEvent
 from coord.testing import embedded_server
 from coord.wire.records import Op
 from recipes import BarrierLost, DoubleBarrier
@@ -468,6 +468,13 @@ async def test_what_the_body_raises_leaves_at_once_and_as_it_is(zk: Client, fail
         assert str(other) == "inside"
         other.finish.set()  # and nobody is waited for who failed
     assert await zk.children(PATH) == []
+
+
+@pytest.mark.trio
+async def test_data_that_no_server_takes_is_told(zk: Client) -> None:
+    with trio.fail_after(5), pytest.raises(RequestTooLarge):
+        async with DoubleBarrier(zk, PATH, 1, bytes(1_100_000)):
+            pytest.fail("entered")
 
 
 @pytest.mark.trio

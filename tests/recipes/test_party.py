@@ -17,7 +17,7 @@ import trio.testing
 from trio.testing import MockClock
 
 import coord
-from coord import BadArguments, Client, SessionState
+from coord import BadArguments, Client, RequestTooLarge, SessionState
 from coord.testing import embedded_server
 from coord.wire.records import Op
 from recipes import (
@@ -179,6 +179,34 @@ async def test_a_name_is_one_live_members(hosts: str, zk: Client, autojump_clock
                         pytest.fail("joined")
                 (member,) = await parties[0].members()  # untouched by either attempt
                 assert (member.data, member.czxid) == (b"first", me.czxid)
+
+
+@pytest.mark.trio
+async def test_a_name_is_taken_although_its_owner_changes_its_data(autojump_clock: MockClock) -> None:
+    async with open_world(2) as world:
+        one, two = (member.zk for member in world.members)
+        async with Party(one, PATH, layout=CURATOR).join(b"0", name="seven") as me:
+
+            async def change() -> None:
+                for number in range(1, 100):
+                    await trio.sleep(1)
+                    await one.set(me.path, str(number).encode())
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(change)
+                begin = trio.current_time()
+                with pytest.raises(MemberNameTaken):
+                    async with Party(two, PATH, layout=CURATOR).join(b"other", name="seven"):
+                        pytest.fail("joined")
+                assert trio.current_time() - begin == pytest.approx(1.5 * TIMEOUT, abs=0.1)
+                nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_data_that_no_server_takes_is_told(zk: Client) -> None:
+    with trio.fail_after(5), pytest.raises(RequestTooLarge):
+        async with Party(zk, PATH).join(bytes(1_100_000)):
+            pytest.fail("joined")
 
 
 @pytest.mark.trio

@@ -39,7 +39,6 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final
 from uuid import uuid4
 
@@ -61,6 +60,7 @@ from coord import (
     Stat,
     WatchEvent,
 )
+from recipes.acquirable import Enterable
 from recipes.errors import BarrierLost
 from recipes.grant import Grant, Standing, holding
 
@@ -83,7 +83,7 @@ class _Round:
     version: int
 
 
-class DoubleBarrier:
+class DoubleBarrier(Enterable[Grant]):
     """A double barrier at `path`, for `count` members.
 
     `count` is a threshold: more may enter once as many have. `data` is what others see of us in our znode.
@@ -104,15 +104,15 @@ class DoubleBarrier:
         """Raises ValueError if `count` is less than 1."""
         if count < 1:
             raise ValueError(f"the double barrier at {path} needs a count of at least 1, not {count}")
+        super().__init__()
         self._zk = zk
-        self.path = path
+        self.path = path.rstrip("/") or "/"
         self.count = count
         self.data = data
         self._policy = policy
         self._acl = acl
         self._below = path.rstrip("/") + "/"
         self._ready = self._below + READY
-        self._entries: dict[trio.lowlevel.Task, AbstractAsyncContextManager[Grant]] = {}
         self._inside: set[trio.lowlevel.Task] = set()
 
     def __repr__(self) -> str:
@@ -142,17 +142,8 @@ class DoubleBarrier:
         finally:
             self._inside.discard(task)
 
-    async def __aenter__(self) -> Grant:
-        entry = self.enter()
-        place = await entry.__aenter__()
-        self._entries[trio.lowlevel.current_task()] = entry
-        return place
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        entry = self._entries.pop(trio.lowlevel.current_task())
-        return await entry.__aexit__(kind, error, trace)
+    def _entry(self) -> AbstractAsyncContextManager[Grant]:
+        return self.enter()
 
     # -- entering -----------------------------------------------------------------------------------
 
@@ -249,6 +240,7 @@ class DoubleBarrier:
         """Right before our znode goes: whom to wait for. The last one takes `ready` along."""
         while True:
             try:
+                await self._zk.sync(self.path)  # else who has joined by now may not be seen
                 now = await self._look()
                 if now is None:
                     return horizon

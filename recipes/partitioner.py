@@ -42,6 +42,7 @@ from coord import (
     RequestTooLarge,
     SessionExpired,
     SessionState,
+    States,
 )
 from recipes.beside import unwrapped
 from recipes.errors import LockLost
@@ -138,21 +139,23 @@ class Partitioner:
         """Have the share that each list of members gives us, if the list lasts."""
         me = await self._join()
         try:
-            async with self._zk.watch_children(self._party) as lists:
-                members = await lists.receive()
-                while True:
-                    if members is None or me.name not in members:
-                        me = await self._join()  # somebody has deleted our znode
-                        members = await lists.receive()
-                        continue
-                    due = share_of(me.name, members, self.items)
-                    with trio.move_on_after(self._settle):
-                        members = await lists.receive()
-                        continue
-                    share.adopt(due)
-                    members = await lists.receive()
+            while True:
+                async with self._zk.watch_children(self._party) as lists:
+                    await self._follow_lists(me.name, lists, share)
+                me = await self._join()
         finally:
             await let_go(self._zk, me)
+
+    async def _follow_lists(self, me: str, lists: States[tuple[str, ...] | None], share: _Share) -> None:
+        """Return once we are not listed any more: somebody has deleted our znode."""
+        members = await lists.receive()
+        while members is not None and me in members:
+            due = share_of(me, members, self.items)
+            with trio.move_on_after(self._settle):
+                members = await lists.receive()
+                continue
+            share.adopt(due)
+            members = await lists.receive()
 
     async def _join(self) -> Standing:
         """Create the znode that makes us a member, under a name that nobody has had before."""

@@ -83,7 +83,7 @@ class Party:
         if layout not in PARTY_LAYOUTS:
             raise ValueError(f"{path}: parties are KAZOO, KAZOO_SHALLOW or CURATOR, not {layout.name}")
         self._zk = zk
-        self.path = path
+        self.path = path.rstrip("/") or "/"
         self.layout = layout
         self._acl = acl
         self._below = path.rstrip("/") + "/"
@@ -196,12 +196,16 @@ class Party:
 
     async def members(self) -> frozenset[Member]:
         """Who is a member now."""
-        try:
-            names = await self._zk.children(self.path, linearizable=True)
-        except NoNode:
-            return frozenset()
-        candidates = [name for name in names if could_be_member(self.layout, name)]
-        found = await self._zk.multi_read([GetData(self._below + name) for name in candidates])
+        while True:
+            try:
+                names = await self._zk.children(self.path, linearizable=True)
+                candidates = [name for name in names if could_be_member(self.layout, name)]
+                found = await self._zk.multi_read([GetData(self._below + name) for name in candidates])
+                break
+            except NoNode:
+                return frozenset()
+            except SessionExpired:
+                continue  # the next session can tell, too
         nodes = [
             (name, node) for name, node in zip(candidates, found, strict=True) if isinstance(node, tuple)
         ]

@@ -355,6 +355,16 @@ async def test_pitfall_38_the_next_round_traps_nobody(hosts: str, zk: Client) ->
 
 
 @pytest.mark.trio
+async def test_who_leaves_asks_what_the_leader_knows(hosts: str, zk: Client) -> None:
+    """The server at hand may lag behind, and not know yet who has joined."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
+        async with DoubleBarrier(other, PATH + "/", 1):
+            before = len(proxy.requests)
+        asked = proxy.requests[before:]
+        assert asked[: asked.index(Op.MULTI_READ)] == [Op.SYNC]
+
+
+@pytest.mark.trio
 async def test_pitfall_15_the_path_may_vanish(zk: Client) -> None:
     for _ in range(2):
         async with DoubleBarrier(zk, PATH, 1):

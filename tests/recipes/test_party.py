@@ -210,6 +210,16 @@ async def test_data_that_no_server_takes_is_told(zk: Client) -> None:
 
 
 @pytest.mark.trio
+async def test_leaving_asks_what_the_leader_knows(hosts: str, zk: Client) -> None:
+    """The server at hand may lag behind, and not know yet of a create whose reply was lost."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
+        async with Party(other, PATH, layout=CURATOR).join(name="seven"):
+            before = len(proxy.requests)
+        asked = proxy.requests[before:]
+        assert asked[asked.index(Op.EXISTS) - 1] == Op.SYNC
+
+
+@pytest.mark.trio
 async def test_who_lost_its_name_meanwhile_waits_for_it(autojump_clock: MockClock) -> None:
     """For as long as it takes, and the body is not cancelled: membership is never lost."""
     async with open_world(1) as world:
@@ -388,6 +398,33 @@ async def test_one_task_receives_at_a_time(zk: Client) -> None:
         with pytest.raises(trio.BusyResourceError):
             await changes.receive()
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_closing_wakes_who_receives(zk: Client) -> None:
+    async def receive() -> None:
+        with trio.fail_after(5), pytest.raises(trio.ClosedResourceError):
+            await changes.receive()
+
+    async with trio.open_nursery() as nursery, Party(zk, PATH).watch() as changes:
+        await changes.receive()
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.trio
+async def test_members_are_told_in_whatever_session(hosts: str, zk: Client) -> None:
+    async with coord.connect(hosts, timeout=30) as other, Party(zk, PATH).join(b"me"):
+        async with coord.connect(hosts, session=other.session.handle):
+            pass
+        assert data_of(await Party(other, PATH).members()) == [b"me"]
+
+
+@pytest.mark.trio
+async def test_a_path_may_end_in_a_slash(zk: Client) -> None:
+    party = Party(zk, PATH + "/")
+    async with party.join(b"me"), party.watch() as changes:
+        assert data_of((await changes.receive()).members) == data_of(await party.members()) == [b"me"]
 
 
 @pytest.mark.trio

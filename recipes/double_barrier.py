@@ -1,7 +1,7 @@
 """A double barrier: nobody starts before all have come, nobody goes on before all have finished.
 
 Owns the znodes below one path: an ephemeral one for each member, and `ready`, in the layout of kazoo's
-DoubleBarrier and Curator's DistributedDoubleBarrier (all children but `ready` are members).
+DoubleBarrier and Curator's DistributedDoubleBarrier (all ephemeral children but `ready` are members).
 
 Rules that hold here:
 
@@ -202,6 +202,8 @@ class DoubleBarrier(Enterable[Grant]):
         """If enough are there, say so: make `ready` and return its zxid. None: somebody else will."""
         while True:
             names = await self._members()
+            if len(names) >= self.count:
+                names = await self._ephemeral(names)
             if mine.name not in names or len(names) < self.count:
                 return None
             others = [name for name in names if name != mine.name]
@@ -282,7 +284,7 @@ class DoubleBarrier(Enterable[Grant]):
                     _, stat = await self._zk.get(self._below + name, watch=watch)
                 except NoNode:
                     continue
-                if stat.czxid < horizon:
+                if stat.ephemeral_owner and stat.czxid < horizon:
                     await watch.wait()
                     return True
                 newcomers.add(name)
@@ -291,11 +293,17 @@ class DoubleBarrier(Enterable[Grant]):
     # -- looking ------------------------------------------------------------------------------------
 
     async def _members(self) -> list[str]:
-        """The names of all members' znodes, in order."""
+        """The names of all that may be members' znodes, in order."""
         try:
             return sorted(set(await self._zk.children(self.path)) - {READY})
         except NoNode:
             return []
+
+    async def _ephemeral(self, names: list[str]) -> list[str]:
+        """Those of them that are members: no folder that lies there, nor one that has gone since."""
+        read = await self._zk.multi_read([GetData(self._below + name) for name in names])
+        nodes = [(name, node) for name, node in zip(names, read, strict=True) if not isinstance(node, NoNode)]
+        return [name for name, node in nodes if _stat_of(node).ephemeral_owner]
 
     async def _look(self) -> _Round | None:
         """Who is in the round; None if there is no `ready`."""
@@ -313,8 +321,8 @@ class DoubleBarrier(Enterable[Grant]):
             try:
                 in_round = [
                     name
-                    for name, node in zip(members, read, strict=True)
-                    if _stat_of(node).czxid < ready.mzxid
+                    for name, node in zip(members, map(_stat_of, read), strict=True)
+                    if node.ephemeral_owner and node.czxid < ready.mzxid
                 ]
             except NoNode:
                 continue  # somebody has left since: look again, to see one moment and not two

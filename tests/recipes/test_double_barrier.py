@@ -167,6 +167,33 @@ async def test_ready_is_never_made_for_too_few(hosts: str, zk: Client) -> None:
 
 
 @pytest.mark.trio
+@pytest.mark.parametrize("path", [PATH, "/"])
+async def test_what_no_session_owns_is_no_member(zk: Client, path: str) -> None:
+    """Neither to begin with nor to wait for; below the root there is always something."""
+    await zk.create("/phases")
+    if path == PATH:
+        await zk.create(PATH + "/folder", make_parents=True)
+    barrier, inside = DoubleBarrier(zk, path, 2), 0
+
+    async def enter() -> None:
+        nonlocal inside
+        async with barrier:
+            inside += 1
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(enter)
+            async with zk.watch_children(path) as states:
+                async for names in states:
+                    if any(name.startswith("member-") for name in names or ()):
+                        break
+            await quiet(zk)
+            assert inside == 0
+            nursery.start_soon(enter)
+    assert inside == 2
+
+
+@pytest.mark.trio
 async def test_more_than_enough_may_enter(zk: Client) -> None:
     async with trio.open_nursery() as nursery:
         members = [Member(zk, nursery) for _ in range(2)]

@@ -112,9 +112,10 @@ async def test_pitfall_46_it_comes_back_in_every_session(hosts: str, zk: Client,
             await me.present.wait_value(True)
             assert me.czxid == second.czxid
             await zk.delete(me.path)  # somebody else's doing: undone
-            await until_data(changes, [])
-            view = await until_data(changes, [b"host7"])
-            assert data_of(view.joined) == [b"host7"]
+            view = await next_view(changes)
+            while not view.members:  # which may be missed
+                view = await next_view(changes)
+            assert (second in view.members, data_of(view.joined)) == (False, [b"host7"])
         await until_data(changes, [])
 
 
@@ -164,7 +165,7 @@ async def test_present_tells_and_the_body_runs_on(autojump_clock: MockClock) -> 
 
 
 @pytest.mark.trio
-async def test_a_name_is_one_live_members(hosts: str, zk: Client, autojump_clock: MockClock) -> None:
+async def test_a_name_is_one_live_members(autojump_clock: MockClock) -> None:
     async with embedded_server() as server, coord.connect(server.connect_string, timeout=10) as one:
         async with coord.connect(server.connect_string, timeout=10) as two:
             parties = [Party(zk, PATH, layout=CURATOR) for zk in (one, two)]

@@ -539,6 +539,7 @@ async def test_a_reply_lost_on_entering(hosts: str, zk: Client, op: Op, expired:
         async with trio.open_nursery() as nursery:
             one = Member(zk, nursery)
             await until_members(zk, 1)
+            await quiet(zk)  # it has looked: the other one makes `ready`
             proxy.swallow_reply(op, then_closed=True)
             two = Member(other, nursery)
             await proxy.lost.wait()

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash sim sim-mutants nemesis failover test-zookeeper clean
+.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench-recipes test-zookeeper clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -15,10 +15,10 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.ready  ## a broker cluster on three servers: registration, elections, failures of both (30 s)
+demo: $(VENV)/.ready  ## a broker cluster on three servers: registration, elections, failures of both (40 s)
 	$(BIN)/coord demo
 
-test: $(VENV)/.ready lint  ## lint, types and every test (3 minutes)
+test: $(VENV)/.ready lint  ## lint, types and every test (6 minutes)
 	$(BIN)/python -m pytest
 
 crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing acknowledged may be lost (4 minutes)
@@ -38,6 +38,13 @@ nemesis: $(VENV)/.ready  ## real members killed, stopped and cut off under load;
 KILLS ?= 20
 failover: $(VENV)/.ready  ## kill the leader 20 times under load: how long the clients of the others wait (1 minute)
 	$(BIN)/python -m tests.ensemble.nemesis --kills $(KILLS)
+
+SOAK_SECONDS ?= 300
+recipes-soak: $(VENV)/.ready  ## 20 processes of three libraries want the same locks, permits and items, and are killed (5 minutes)
+	$(BIN)/python -m tests.recipes.soak --seconds $(SOAK_SECONDS)
+
+bench-recipes: $(VENV)/.ready  ## the recipes beside kazoo's, on one server: hand-overs, wake-ups, throughput (3 minutes)
+	$(BIN)/python -m benchmarks.recipes
 
 test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against Apache ZooKeeper (needs Java and its jar)
 	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/client tests/recipes \

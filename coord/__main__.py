@@ -21,7 +21,7 @@ from typing import Final
 PROGRAMS: Final = {
     "serve": "coord.server.serve",
     "ensemble": "coord.server.ensemble",
-    "demo": "demos.broker_cluster",
+    "demo": "demos.__main__",
 }
 """Commands with a parser of their own: each module has a ``main(argv) -> exit code``."""
 

@@ -9,13 +9,13 @@ outlives the demo, however that ended.
 
 from __future__ import annotations
 
-import os
 import signal
 
 import trio
 
 import coord
 from demos._picture import DECREE, PULSE, REFUSED
+from demos._stage import while_input_lasts
 from recipes import (
     BrokerInfo,
     BrokerRegistry,
@@ -40,12 +40,9 @@ class BrokerProcess:
         self._session_seconds = session_seconds
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve, nursery.cancel_scope)
-            await _until_input_ends()
-            nursery.cancel_scope.cancel()
+        await while_input_lasts(self._serve)
 
-    async def _serve(self, whole: trio.CancelScope) -> None:
+    async def _serve(self) -> None:
         async with coord.connect(self._server, timeout=self._session_seconds) as self._zk:
             self._topics = Topics(self._zk)
             self._registry = BrokerRegistry(self._zk)
@@ -57,7 +54,6 @@ class BrokerProcess:
                 await _until_told_to_leave()
                 await self._registry.leave(me)
                 nursery.cancel_scope.cancel()
-            whole.cancel()
 
     async def _pulse(self) -> None:
         """Write something all the time: whoever watches sees whether this broker's writes go on."""
@@ -137,9 +133,3 @@ async def _until_told_to_leave() -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             return
-
-
-async def _until_input_ends() -> None:
-    async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
-        while await stdin.receive_some():
-            pass

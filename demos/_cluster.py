@@ -12,13 +12,12 @@ Synopsis::
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 
 import trio
+
+from demos._stage import open_actor
 
 
 class Cluster:
@@ -35,16 +34,8 @@ class Cluster:
     async def start(self, broker: int) -> None:
         options = {"--server": self._server, "--id": broker, "--rack": self.racks[broker]}
         words = [word for pair in options.items() for word in map(str, pair)]
-        self.processes[broker] = await trio.lowlevel.open_process(
-            [sys.executable, "-P", "-m", "demos.broker_cluster", "broker", *words],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            },  # not what lies in the folder we are in
-            stdin=subprocess.PIPE,  # a broker whose input ends knows that the demo is gone
-            stderr=self._errors,
-            process_group=0,  # Ctrl-C is for the demo; and a stopped one dies when its group is orphaned
-        )
+        module = "demos.broker_cluster"
+        self.processes[broker] = await open_actor(module, "broker", *words, stderr=self._errors)
 
     def errors(self) -> str:
         """What the brokers have complained of."""

@@ -16,6 +16,7 @@ import coord
 from coord.testing import LocalEnsemble
 from demos._cluster import Cluster
 from demos._picture import Picture
+from demos._stage import NotObserved
 from recipes import Topics, assign
 from recipes.kafka import BROKERS, state_path, topic_path
 from recipes.kafka_requests import marker_path
@@ -38,10 +39,6 @@ class Step:
     observed: str = ""
     seconds: float | None = None
     failed: bool = False
-
-
-class NotObserved(Exception):
-    """A step did not come about in time, or something came about that must not."""
 
 
 class Story:

@@ -1,4 +1,6 @@
-"""A cluster of brokers that loses brokers, and its controller, and goes on: Kafka's protocol on coord.
+"""A cluster of brokers that loses some, and its controller, and goes on.
+
+Kafka's protocol for brokers, controllers and partitions, on coord.
 
 Owns the stage: an ensemble of three servers, and brokers, all of them real processes that are asked to leave,
 killed, stopped and woken. The story is `_story`'s, with the proof of each step; the exit status is 0 only if
@@ -20,7 +22,6 @@ topic is deleted.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from coord.testing import local_ensemble
 from demos._broker import BrokerProcess
 from demos._cluster import Cluster
 from demos._picture import Picture
+from demos._stage import INTERRUPTED, cancel_on_signal
 from demos._story import Story
 from demos._view import can_show_live, make_view
 
@@ -41,7 +43,6 @@ TICK_SECONDS: Final = 0.5
 RACKS: Final = {1: "a", 2: "a", 3: "b", 4: "b"}
 """where each broker is"""
 SESSION_SECONDS: Final = 2.0
-INTERRUPTED: Final = 130
 PAUSE_SECONDS: Final = 0.4
 
 
@@ -65,7 +66,7 @@ async def play(options: Options) -> int:
         view = make_view(picture, story.steps, ensemble.connect_string, live=live)
         status = INTERRUPTED
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+            nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
             nursery.start_soon(picture.follow)
             nursery.start_soon(view.run)
             await story.run()
@@ -80,20 +81,15 @@ async def play(options: Options) -> int:
         return status
 
 
-async def _cancel_on_signal(scope: trio.CancelScope) -> None:
-    """Ctrl-C ends the demo like its end does: every process is ended on the way out."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """`coord demo`; returns the exit status: 0 if every step was observed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["broker"]:
         return _run_broker(arguments[1:])
     parser = argparse.ArgumentParser(
-        prog="coord demo", description="A cluster of brokers that loses some, and goes on."
+        prog="coord demo",
+        description="A cluster of brokers that loses some, and goes on.",
+        epilog="There are more demos: coord demo --list",
     )
     parser.add_argument("--serve", action="store_true", help="keep running afterwards, to be explored")
     parser.add_argument("--plain", action="store_true", help="plain lines, as when the output is no terminal")

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 
@@ -118,8 +118,7 @@ _KNOWN: Final = re.compile(
 _ANY: Final = re.compile(r"(?:(?:(?<![0-9A-Za-z])|\A)-[0-9]{10}|-[0-9]{9}|[0-9]{10})\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One contender's znode: its name, and what the name says."""
 
     name: str

@@ -10,7 +10,8 @@ Rules that hold here:
   does not.
 - Every znode has a guid of its own. A create whose reply was lost is searched by guid, and believed only if
   the znode is owned by the session we have *now*; a stray of an older one goes to the janitor.
-- Being first counts only once the owner of our znode was checked after we found ourselves first.
+- Being first counts only when one look, no older than its call, shows both: nobody ahead, and our znode
+  owned by our session.
 - Leaving early, for whatever reason, hands (path, guid) to the client's janitor: a cancelled contender waits
   for nothing and leaves nothing behind.
 - A session that expired means a new znode, at the back.
@@ -32,7 +33,18 @@ from uuid import UUID, uuid4
 
 import trio
 
-from coord import ACL, Client, ConnectionLost, NoNode, RequestTooLarge, SessionExpired, Watch
+from coord import (
+    ACL,
+    Client,
+    ConnectionLost,
+    CoordError,
+    GetChildren,
+    GetData,
+    NoNode,
+    RequestTooLarge,
+    SessionExpired,
+    Watch,
+)
 from recipes.errors import LayoutConflict
 from recipes.grant import REVOKE, Standing
 from recipes.line import Kind, Layout, Place, ahead_of, at_front, blocks, foreign_to, in_order, places
@@ -221,16 +233,24 @@ class Line:
     async def _reached(self, standing: Standing, *, wait: bool) -> bool:
         """Wait until nobody is ahead; False if our znode is no longer there, or no longer ours."""
         while True:
-            line = await self._places()
+            line, owner = await self._look_ahead(standing)
             self._refuse_strangers(line)
             mine = next((place for place in line if place.name == standing.name), None)
             if mine is None:
                 return False
             if not await self._waited(standing, mine, line, wait=wait):
-                stat = await self._client.exists(standing.path, linearizable=True)
-                return stat is not None and (
-                    stat.ephemeral_owner == standing.session_id == self._client.session.id
-                )
+                return owner == standing.session_id == self._client.session.id
+
+    async def _look_ahead(self, standing: Standing) -> tuple[list[Place], int]:
+        """Who is in line, and who owns our znode (0: nobody), at one moment and as the leader knows it."""
+        names, mine = await self._client.multi_read(
+            [GetChildren(self.path or "/"), GetData(standing.path)], linearizable=True
+        )
+        for result in (names, mine):
+            if isinstance(result, CoordError) and not isinstance(result, NoNode):
+                raise result
+        owner = mine[1].ephemeral_owner if isinstance(mine, tuple) else 0
+        return places(names) if isinstance(names, list) else [], owner
 
     async def _waited(self, standing: Standing, mine: Place, line: list[Place], *, wait: bool) -> bool:
         """Wait for a change at the nearest predecessor; False, at once, if there is none."""

@@ -21,7 +21,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,7 @@ import pytest
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
-_JAVA = Path("/usr/share/java")
+JAVA = Path("/usr/share/java")
 _JARS = (
     "zookeeper",
     "zookeeper-jute",
@@ -70,8 +70,8 @@ def missing_zookeeper() -> str:
     """Why Apache ZooKeeper (server and zkCli) cannot run here; "" if it can."""
     if shutil.which("java") is None:
         return "java is not installed"
-    if not (_JAVA / "zookeeper.jar").exists():
-        return f"Apache ZooKeeper's jar is not in {_JAVA} (apt-get install zookeeper)"
+    if not (JAVA / "zookeeper.jar").exists():
+        return f"Apache ZooKeeper's jar is not in {JAVA} (apt-get install zookeeper)"
     return ""
 
 
@@ -81,14 +81,17 @@ def skip_without_its_server() -> None:
         pytest.skip(reason)
 
 
-def java_command(directory: Path, main_class: str, *properties: str) -> list[str]:
-    """The command line that runs `main_class` off Debian's jars, with a quiet log on standard error."""
+def java_command(
+    directory: Path, main_class: str, *properties: str, jars: Sequence[str] = (), classes: Path | None = None
+) -> list[str]:
+    """The command line that runs `main_class` off Debian's jars (`jars` beside ZooKeeper's) and the folder
+    `classes`, with a quiet log on standard error."""
     logging = directory / "log4j.properties"
     logging.write_text(_LOGGING)
-    jars = ":".join(str(_JAVA / f"{jar}.jar") for jar in _JARS)
+    places = [str(JAVA / f"{jar}.jar") for jar in (*jars, *_JARS)] + ([str(classes)] if classes else [])
     options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
     java = ["java", *options, f"-Dlog4j.configuration=file:{logging}", *properties]
-    return [*java, "-cp", jars, main_class]
+    return [*java, "-cp", ":".join(places), main_class]
 
 
 def free_port() -> int:

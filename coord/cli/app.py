@@ -169,7 +169,7 @@ def _listed_only(name: str, short_help: str) -> None:
 
 _listed_only("serve", "Run a server: coord serve zoo.cfg")
 _listed_only("ensemble", "Run an ensemble of servers on this machine: coord ensemble 3")
-_listed_only("demo", "See a cluster of brokers elect a controller, live.")
+_listed_only("demo", "See a cluster of brokers elect a controller, live; `coord demo --list`: more.")
 
 
 # -- the commands ---------------------------------------------------------------------------------------

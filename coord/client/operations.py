@@ -214,10 +214,14 @@ class Operations:
         body = PathWatchRequest(full, watch is not None).encode()
         arms = None if watch is None else (kind, full, watch)
         call = Call(op, body, path=path, operation=name, repeatable=True, watch=arms)
+        return await self._look(call, full, linearizable=linearizable)
+
+    async def _look(self, call: Call, full: str, *, linearizable: bool) -> bytes:
+        """The reply's frame; if `linearizable`, that of a read as new as this."""
         if not linearizable:
             return await self._link.ask(call)
         await trio.lowlevel.checkpoint_if_cancelled()
-        sync = self._link.submit(self._sync_call(full, path))
+        sync = self._link.submit(self._sync_call(full, call.path))
         self._link.submit(call)
         try:
             await self._link.wait(sync)
@@ -246,14 +250,18 @@ class Operations:
         call = self._reading("ephemerals", Op.GET_EPHEMERALS, prefix, request)
         return [self._chroot.outside(path) for path in (await self._reply(call, EphemeralsReply)).paths]
 
-    async def multi_read(self, reads: Sequence[GetData | GetChildren]) -> list[ReadResult]:
-        """Several reads of one and the same state; an error stands in the place of what could not be read."""
+    async def multi_read(
+        self, reads: Sequence[GetData | GetChildren], *, linearizable: bool = False
+    ) -> list[ReadResult]:
+        """Several reads of one and the same state; an error stands in the place of what could not be read.
+        `linearizable` as with `get`."""
         operations: list[tuple[int, Record]] = []
         for read in reads:
             op = Op.GET_DATA if isinstance(read, GetData) else Op.GET_CHILDREN
             operations.append((op, PathWatchRequest(named(self._chroot, read.path, "multi_read"), False)))
         body = encode_multi(operations)
-        frame = await self._link.ask(Call(Op.MULTI_READ, body, operation="multi_read", repeatable=True))
+        call = Call(Op.MULTI_READ, body, operation="multi_read", repeatable=True)
+        frame = await self._look(call, self._chroot.inside("/"), linearizable=linearizable)
         results: list[ReadResult] = []
         replies = decode_multi_reply(frame, REPLY_HEADER_BYTES)
         for read, (kind, code, reply) in zip(reads, replies, strict=True):

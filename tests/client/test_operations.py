@@ -193,11 +193,12 @@ async def test_delete_recursive_takes_everything_below(zk: Client) -> None:
 
 
 @pytest.mark.trio
-async def test_multi_read(zk: Client) -> None:
+@pytest.mark.parametrize("linearizable", [False, True])
+async def test_multi_read(zk: Client, linearizable: bool) -> None:
     await zk.create("/a", b"x")
     await zk.create("/a/b")
     got, children, missing = await zk.multi_read(
-        [coord.GetData("/a"), coord.GetChildren("/a"), coord.GetData("/x")]
+        [coord.GetData("/a"), coord.GetChildren("/a"), coord.GetData("/x")], linearizable=linearizable
     )
     assert isinstance(got, tuple)
     assert (got[0], got[1].num_children) == (b"x", 1)

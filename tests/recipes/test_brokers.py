@@ -104,6 +104,27 @@ async def test_kafka_6584_a_dead_foreign_owner_is_outwaited(hosts: str, zk: Clie
 
 
 @pytest.mark.trio
+async def test_who_was_cut_off_looks_again_before_it_gives_up(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_world(2) as world:
+        one, two = world.members
+        registered = trio.Event()
+
+        async def take_over() -> None:
+            async with BrokerRegistry(two.zk).register(info(1), takeover_seconds=5):
+                registered.set()
+
+        async with BrokerRegistry(one.zk).register(info(1)):
+            two.start(take_over)
+            await world.settle()
+            two.proxy.close()
+            await two.zk.session.state.wait_value(coord.SessionState.SUSPENDED)
+        await trio.sleep(6)
+        two.proxy.reopen()
+        with trio.fail_after(3):
+            await registered.wait()
+
+
+@pytest.mark.trio
 async def test_a_registration_whose_reply_was_lost_is_ours(hosts: str) -> None:
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
         await zk.ensure_path("/brokers/ids")

@@ -230,13 +230,13 @@ async def everything_is_as_it_should_be(cluster: Cluster) -> None:
 ACTIONS = ("create", "delete", "move", "elect", "leave", "boot", "boot")
 
 
-@stateful(*ACTIONS, *FAULTS, members=MEMBERS, steps=20, examples=30)
+@stateful(*ACTIONS, *FAULTS, members=MEMBERS, steps=20, examples=25)
 async def test_whatever_happens_the_cluster_recovers(world: World, steps: list[Step]) -> None:
     cluster = await play(world, steps)
     assert cluster.most_in_office == 1
 
 
-@stateful(*ACTIONS, EXPIRE, EXPIRE, "pass", members=MEMBERS, steps=20, examples=15)
+@stateful(*ACTIONS, EXPIRE, EXPIRE, "pass", members=MEMBERS, steps=20, examples=8)
 async def test_sessions_that_end_at_any_moment_are_made_up_for(world: World, steps: list[Step]) -> None:
     await play(world, steps)
 

@@ -200,7 +200,7 @@ async def test_who_does_not_ask_pays_nothing(hosts: str) -> None:
         async with Lock(zk, PATH):
             pass
         assert [Op(op) for op in proxy.requests[before:]] == [
-            *(Op.CREATE2, Op.GET_CHILDREN, Op.SYNC, Op.EXISTS),
+            *(Op.CREATE2, Op.SYNC, Op.MULTI_READ),
             Op.DELETE,
         ]
 

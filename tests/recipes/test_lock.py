@@ -102,11 +102,10 @@ async def test_pitfall_9_one_release_wakes_one(hosts: str, zk: Client) -> None:
                 before = len(proxy.requests)
             await holding.wait()
             await waiters.sync()
-            # The woken one lists, and asks for its own znode; the other 49 stay silent.
+            # The woken one looks, at what the leader knows; the other 49 stay silent.
             assert [Op(op) for op in proxy.requests[before:] if op != Op.PING] == [
-                Op.GET_CHILDREN,
                 Op.SYNC,
-                Op.EXISTS,
+                Op.MULTI_READ,
                 Op.SYNC,
             ]
             assert grant.lost is False

@@ -74,7 +74,7 @@ async def test_pitfall_6_first_in_line_by_a_znode_that_is_not_ours_is_not_enough
     """Our znode is replaced by another session's of the same name before we look who is first. Nothing is
     held by that one; it is taken for a stray of ours, and another place is taken."""
     async with slow_client(hosts) as (proxy, slow), trio.open_nursery() as nursery:
-        there = proxy.hold(Op.GET_CHILDREN)
+        there = proxy.hold(Op.MULTI_READ)
 
         async def hold() -> None:
             async with Lock(slow, PATH) as grant:

@@ -344,7 +344,7 @@ async def test_cancelled_anywhere_it_leaves_no_znode(autojump_clock: MockClock, 
             await zk.janitor.idle()
             assert await zk.children(PATH) == []
 
-        assert await cancel_everywhere(lambda: attempt(zk), nothing_stays) > 20
+        assert await cancel_everywhere(lambda: attempt(zk), nothing_stays) > 15
 
 
 @pytest.mark.trio

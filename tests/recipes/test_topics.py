@@ -223,6 +223,32 @@ async def test_a_topic_that_somebody_else_created_is_not_taken_for_ours(hosts: s
 
 
 @pytest.mark.trio
+async def test_a_request_that_somebody_else_made_is_not_taken_for_ours(hosts: str, zk: Client) -> None:
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
+        await Topics(zk).reassign({ORDERS: [1]})
+        proxy.swallow_reply(Op.CREATE)
+        with pytest.raises(NodeExists):
+            await Topics(client).reassign({ORDERS: [2]})
+        assert proxy.lost.is_set()
+
+
+@pytest.mark.trio
+async def test_a_topic_that_is_gone_before_the_reply_is_there_has_been_deleted(
+    hosts: str, zk: Client
+) -> None:
+    await prepare(zk)
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
+        proxy.swallow_reply(Op.MULTI, then_closed=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Topics(client).delete, "orders")
+            await proxy.lost.wait()
+            await zk.delete("/admin/delete_topics/orders")  # by the controller
+            await zk.delete_recursive("/brokers/topics/orders")
+            proxy.reopen()
+    assert await zk.children("/admin/delete_topics") == []
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_change_that_is_cancelled_is_made_or_not(
     change: str, autojump_clock: trio.testing.MockClock

@@ -1,7 +1,7 @@
-"""`async with lock:` for everything that is acquired: an object that tasks share, each with its own block.
+"""`async with lock:` for everything that tasks share, each with its own block: what is acquired, and more.
 
-Owns which block belongs to whom. The grant itself is whatever `acquire` yields; nothing of it is kept here
-once its block has ended.
+Owns which block belongs to whom. What the block is given is whatever its context manager yields; nothing of
+it is kept here once the block has ended.
 
 Synopsis::
 
@@ -25,18 +25,18 @@ import trio
 T = TypeVar("T")
 
 
-class Acquirable(ABC, Generic[T]):
+class Enterable(ABC, Generic[T]):
     """Entered by any number of tasks at once, and by each of them in nested blocks."""
 
     def __init__(self) -> None:
         self._entries: dict[trio.lowlevel.Task, list[AbstractAsyncContextManager[T]]] = {}
 
     @abstractmethod
-    def acquire(self) -> AbstractAsyncContextManager[T]:
-        """The block, with nothing said about how."""
+    def _entry(self) -> AbstractAsyncContextManager[T]:
+        """One more block, with nothing said about how."""
 
     async def __aenter__(self) -> T:
-        entry = self.acquire()
+        entry = self._entry()
         granted = await entry.__aenter__()
         self._entries.setdefault(trio.lowlevel.current_task(), []).append(entry)
         return granted
@@ -49,3 +49,14 @@ class Acquirable(ABC, Generic[T]):
         if not self._entries[task]:
             del self._entries[task]
         return await entry.__aexit__(kind, error, trace)
+
+
+class Acquirable(Enterable[T]):
+    """Whose block is the one that `acquire` gives."""
+
+    @abstractmethod
+    def acquire(self) -> AbstractAsyncContextManager[T]:
+        """The block, with nothing said about how."""
+
+    def _entry(self) -> AbstractAsyncContextManager[T]:
+        return self.acquire()

@@ -4,8 +4,9 @@ Owns that one znode, in the layout of kazoo's Barrier and Curator's DistributedB
 
 Rules that hold here:
 
-- Closing a closed barrier and opening an open one change nothing, and a lost reply neither closes nor opens
-  twice: another closing, made meanwhile by somebody else, is not undone.
+- Closing a closed barrier and opening an open one change nothing. An opening whose reply was lost does not
+  open twice: another closing, made meanwhile, is not undone. A closing whose reply was lost is made again,
+  also if somebody opened the barrier meanwhile: when `close` returns, it was closed a moment ago.
 - Who waits is let through by every opening, also by one that is over (closed again) before it could look:
   another closing is another znode, with another czxid.
 - Waiting goes on over lost connections and in new sessions. How long to wait is the caller's business
@@ -39,8 +40,11 @@ class Barrier:
 
     async def close(self) -> None:
         """Close it: who waits from now on, waits until it is opened. Parents are made as needed."""
+        parent = self.path.rpartition("/")[0]
         while True:
             try:
+                if parent:
+                    await self._zk.ensure_path(parent)  # with no ACL that would keep us from what is below
                 await self._zk.ensure_path(self.path, acl=self._acl)
                 return
             except SessionExpired:

@@ -28,13 +28,19 @@ async def beside(work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
                 error = failure
             nursery.cancel_scope.cancel(reason="the block beside has ended")
     except BaseExceptionGroup as group:
-        # The nursery's own wrapping is one layer. What the block itself raised wins.
-        if error is None and len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        if error is None:
-            raise
+        # What the block itself raised wins.
+        error = unwrapped(group) if error is None else error
     if error is not None:
-        raise error
+        raise error  # here and not above, so that its own cause stays
+
+
+def unwrapped(group: BaseExceptionGroup) -> BaseException:
+    """What a nursery raised, less the nursery's own wrapping, if one exception is all there is to say.
+
+    Cancellations of tasks beside the one that failed say nothing that its failure does not.
+    """
+    errors = [one for one in group.exceptions if not isinstance(one, trio.Cancelled)]
+    return errors[0] if len(errors) == 1 else group
 
 
 def _has_cancelled(error: BaseException) -> bool:

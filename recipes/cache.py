@@ -34,10 +34,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import islice
-from types import TracebackType
 from typing import Final, NamedTuple
 from weakref import WeakSet
 
@@ -60,6 +59,7 @@ from coord import (
     WatchEvent,
 )
 from coord import Events as WatchEvents
+from recipes.acquirable import Enterable
 from recipes.beside import beside
 from recipes.tree import Change, Tree, child, difference, play
 
@@ -105,7 +105,8 @@ class CacheEvents(trio.abc.ReceiveChannel[Event]):
             try:
                 return self.receive_nowait()
             except trio.WouldBlock:
-                self._changed = trio.Event()
+                if self._changed.is_set():  # else others wait for it, too
+                    self._changed = trio.Event()
                 await self._changed.wait()
 
     def receive_nowait(self) -> Event:
@@ -152,7 +153,8 @@ class CacheEvents(trio.abc.ReceiveChannel[Event]):
 class CachedTree(Mapping[str, Node]):
     """The copy, as a mapping from path to `Node` (data and Stat); a znode that does not exist is not in it.
 
-    Of a Stat, what changes without the data (cversion, aversion, num_children, pzxid) is as of the last read.
+    Of a Stat, what changes without the data (cversion, aversion, num_children, pzxid) is as it was when this
+    data was first read.
     """
 
     def __init__(self, zk: Client, path: str, depth: int | None) -> None:
@@ -235,7 +237,7 @@ class CachedTree(Mapping[str, Node]):
         self._changed = trio.Event()
 
 
-class Cache:
+class Cache(Enterable[CachedTree]):
     """A description of what is to be copied: `depth` None is the whole tree below `path`, 0 the znode alone,
     1 the znode and its children. Each ``async with`` makes a copy of its own, a `CachedTree`.
 
@@ -246,31 +248,16 @@ class Cache:
     def __init__(self, zk: Client, path: str, *, depth: int | None = None) -> None:
         if depth is not None and depth < 0:
             raise ValueError(f"the depth of a cache of {path} is {depth}: it must be at least 0, or None")
+        super().__init__()
         self._zk = zk
         self.path = path
         self.depth = depth
-        self._entries: dict[trio.lowlevel.Task, list[AbstractAsyncContextManager[CachedTree]]] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}>"
 
-    async def __aenter__(self) -> CachedTree:
-        entry = self._open()
-        tree = await entry.__aenter__()
-        self._entries.setdefault(trio.lowlevel.current_task(), []).append(entry)
-        return tree
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        task = trio.lowlevel.current_task()
-        entry = self._entries[task].pop()
-        if not self._entries[task]:
-            del self._entries[task]
-        return await entry.__aexit__(kind, error, trace)
-
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[CachedTree]:
+    async def _entry(self) -> AsyncIterator[CachedTree]:
         copy = CachedTree(self._zk, self.path, self.depth)
         upkeep = _Upkeep(self._zk, copy)
         try:

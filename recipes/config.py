@@ -37,6 +37,7 @@ from coord import Client, Node, NoNode, Stat
 from recipes.beside import beside
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger("recipes.config")
 
@@ -73,11 +74,12 @@ class LiveConfig(Generic[T]):
     async def wait_value(self, holds: Callable[[T], bool], *, held_for: float = 0.0) -> T:
         """Return the first value, from now on, for which ``holds(value)`` (and goes on to, for `held_for`
         seconds)."""
-        return await self._values.wait_value(holds, held_for=held_for)
+        asked = _Asked(holds)
+        return asked.answer(await self._values.wait_value(asked, held_for=held_for))
 
     async def wait_transition(self, holds: Callable[[T, T], bool] = _any_change) -> tuple[T, T]:
         """Return (value, old value) at the next change for which ``holds(value, old)``."""
-        return await self._values.wait_transition(holds)
+        return await _next_transition(self._values, holds)
 
     def eventual_values(self, holds: Callable[[T], bool] = _any) -> AsyncIterator[T]:
         """The present value and each later one, but for those that a slow reader misses: never the last."""
@@ -98,6 +100,31 @@ class LiveConfig(Generic[T]):
         logger.warning("%s keeps its last good value: %r", self.path, error)
 
 
+class _Asked:
+    """A caller's condition. It is asked by the task that reads the znode: what it raises is the caller's."""
+
+    def __init__(self, holds: Callable[..., bool]) -> None:
+        self._holds = holds
+        self._error: Exception | None = None
+
+    def __call__(self, *values: object) -> bool:
+        try:
+            return self._holds(*values)
+        except Exception as error:
+            self._error = error
+            return True
+
+    def answer(self, found: R) -> R:
+        if self._error is not None:
+            raise self._error
+        return found
+
+
+async def _next_transition(values: AsyncValue[T], holds: Callable[[T, T], bool]) -> tuple[T, T]:
+    asked = _Asked(holds)
+    return asked.answer(await values.wait_transition(asked))
+
+
 class _Values(AsyncIterator[T]):
     """No generator: whoever leaves the loop early has nothing to close."""
 
@@ -107,11 +134,13 @@ class _Values(AsyncIterator[T]):
         self._last: T = _MISSING
 
     async def __anext__(self) -> T:
-        self._last = await self._values.wait_value(self._wanted)
+        asked = _Asked(self._wanted)
+        self._last = asked.answer(await self._values.wait_value(asked))
         return self._last
 
     def _wanted(self, value: T) -> bool:
-        return value != self._last and self._holds(value)
+        # (Not a number is not even equal to itself.)
+        return value is not self._last and value != self._last and self._holds(value)
 
 
 class _Transitions(AsyncIterator[tuple[T, T]]):
@@ -120,7 +149,7 @@ class _Transitions(AsyncIterator[tuple[T, T]]):
         self._holds = holds
 
     async def __anext__(self) -> tuple[T, T]:
-        return await self._values.wait_transition(self._holds)
+        return await _next_transition(self._values, self._holds)
 
 
 @asynccontextmanager
@@ -141,11 +170,13 @@ async def watch_config(
                 config.refuse(NoNode(path=path, operation="watch_config"))
             return
         try:
-            config.accept(*((default, None) if node is None else (parse(node.data), node.stat)))
+            value, stat = (default, None) if node is None else (parse(node.data), node.stat)
         except Exception as error:
             if default is _MISSING and not ready.is_set():
                 raise
             config.refuse(error)
+        else:
+            config.accept(value, stat)
         ready.set()
 
     async def follow() -> None:

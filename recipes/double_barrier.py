@@ -1,7 +1,7 @@
 """A double barrier: nobody starts before all have come, nobody goes on before all have finished.
 
 Owns the znodes below one path: an ephemeral one for each member, and `ready`, in the layout of kazoo's
-DoubleBarrier and Curator's DistributedDoubleBarrier (all children but `ready` are members).
+DoubleBarrier and Curator's DistributedDoubleBarrier (all ephemeral children but `ready` are members).
 
 Rules that hold here:
 
@@ -39,7 +39,6 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final
 from uuid import uuid4
 
@@ -56,10 +55,12 @@ from coord import (
     Loss,
     NodeExists,
     NoNode,
+    RequestTooLarge,
     SessionExpired,
     Stat,
     WatchEvent,
 )
+from recipes.acquirable import Enterable
 from recipes.errors import BarrierLost
 from recipes.grant import Grant, Standing, holding
 
@@ -82,7 +83,7 @@ class _Round:
     version: int
 
 
-class DoubleBarrier:
+class DoubleBarrier(Enterable[Grant]):
     """A double barrier at `path`, for `count` members.
 
     `count` is a threshold: more may enter once as many have. `data` is what others see of us in our znode.
@@ -103,15 +104,15 @@ class DoubleBarrier:
         """Raises ValueError if `count` is less than 1."""
         if count < 1:
             raise ValueError(f"the double barrier at {path} needs a count of at least 1, not {count}")
+        super().__init__()
         self._zk = zk
-        self.path = path
+        self.path = path.rstrip("/") or "/"
         self.count = count
         self.data = data
         self._policy = policy
         self._acl = acl
         self._below = path.rstrip("/") + "/"
         self._ready = self._below + READY
-        self._entries: dict[trio.lowlevel.Task, AbstractAsyncContextManager[Grant]] = {}
         self._inside: set[trio.lowlevel.Task] = set()
 
     def __repr__(self) -> str:
@@ -141,17 +142,8 @@ class DoubleBarrier:
         finally:
             self._inside.discard(task)
 
-    async def __aenter__(self) -> Grant:
-        entry = self.enter()
-        place = await entry.__aenter__()
-        self._entries[trio.lowlevel.current_task()] = entry
-        return place
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        entry = self._entries.pop(trio.lowlevel.current_task())
-        return await entry.__aexit__(kind, error, trace)
+    def _entry(self) -> AbstractAsyncContextManager[Grant]:
+        return self.enter()
 
     # -- entering -----------------------------------------------------------------------------------
 
@@ -178,6 +170,8 @@ class DoubleBarrier:
             except NoNode:
                 await self._zk.ensure_path(self.path)
                 continue
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except (ConnectionLost, NodeExists):
                 found = await self._zk.exists(path, linearizable=True)
                 if found is None:
@@ -208,6 +202,8 @@ class DoubleBarrier:
         """If enough are there, say so: make `ready` and return its zxid. None: somebody else will."""
         while True:
             names = await self._members()
+            if len(names) >= self.count:
+                names = await self._ephemeral(names)
             if mine.name not in names or len(names) < self.count:
                 return None
             others = [name for name in names if name != mine.name]
@@ -220,6 +216,8 @@ class DoubleBarrier:
                 stat = (await transaction.commit())[-1]
             except NodeExists:
                 return None  # our watch knows
+            except RequestTooLarge:
+                raise
             except (NoNode, ConnectionLost):
                 continue
             assert isinstance(stat, Stat)
@@ -244,6 +242,7 @@ class DoubleBarrier:
         """Right before our znode goes: whom to wait for. The last one takes `ready` along."""
         while True:
             try:
+                await self._zk.sync(self.path)  # else who has joined by now may not be seen
                 now = await self._look()
                 if now is None:
                     return horizon
@@ -285,7 +284,7 @@ class DoubleBarrier:
                     _, stat = await self._zk.get(self._below + name, watch=watch)
                 except NoNode:
                     continue
-                if stat.czxid < horizon:
+                if stat.ephemeral_owner and stat.czxid < horizon:
                     await watch.wait()
                     return True
                 newcomers.add(name)
@@ -294,11 +293,17 @@ class DoubleBarrier:
     # -- looking ------------------------------------------------------------------------------------
 
     async def _members(self) -> list[str]:
-        """The names of all members' znodes, in order."""
+        """The names of all that may be members' znodes, in order."""
         try:
             return sorted(set(await self._zk.children(self.path)) - {READY})
         except NoNode:
             return []
+
+    async def _ephemeral(self, names: list[str]) -> list[str]:
+        """Those of them that are members: no folder that lies there, nor one that has gone since."""
+        read = await self._zk.multi_read([GetData(self._below + name) for name in names])
+        nodes = [(name, node) for name, node in zip(names, read, strict=True) if not isinstance(node, NoNode)]
+        return [name for name, node in nodes if _stat_of(node).ephemeral_owner]
 
     async def _look(self) -> _Round | None:
         """Who is in the round; None if there is no `ready`."""
@@ -316,8 +321,8 @@ class DoubleBarrier:
             try:
                 in_round = [
                     name
-                    for name, node in zip(members, read, strict=True)
-                    if _stat_of(node).czxid < ready.mzxid
+                    for name, node in zip(members, map(_stat_of, read), strict=True)
+                    if node.ephemeral_owner and node.czxid < ready.mzxid
                 ]
             except NoNode:
                 continue  # somebody has left since: look again, to see one moment and not two

@@ -231,7 +231,8 @@ async def let_go_of_name(client: Client, path: str) -> None:
     if client.session.state.value is SessionState.CONNECTED:
         with trio.move_on_after(RELEASE_SECONDS, shield=True):
             try:
-                stat = await client.exists(path)
+                # As new as this call: a create whose reply was lost may be news to the server at hand.
+                stat = await client.exists(path, linearizable=True)
                 if stat is not None and stat.ephemeral_owner == session_id == client.session.id:
                     await client.delete(path)
                 return

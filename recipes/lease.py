@@ -113,9 +113,12 @@ class Lease:
 
     async def current(self) -> Held | None:
         """Who has it, as the server at hand knows it; None if nobody, or in a version of kazoo's to come."""
+        return await self._current(linearizable=False)
+
+    async def _current(self, *, linearizable: bool) -> Held | None:
         while True:
             try:
-                found = await self._read(linearizable=False)
+                found = await self._read(linearizable=linearizable)
             except SessionExpired:
                 continue  # the next session can tell, too
             held = None if found is None else found[0]
@@ -213,7 +216,7 @@ class MultiLease:
         ours: list[Lease] = []
         others: list[Lease] = []
         for lease in self._leases:
-            held = await lease.current()
+            held = await lease._current(linearizable=True)  # else we might take a second one
             (ours if held is not None and held.holder == lease.holder else others).append(lease)
         for lease in ours + others:
             end = await lease.take()

@@ -33,7 +33,18 @@ from uuid import uuid4
 
 import trio
 
-from coord import Client, ConnectionLost, Loss, NodeExists, NoNode, SessionExpired, SessionState
+from coord import (
+    Client,
+    ConnectionLost,
+    Loss,
+    NodeExists,
+    NoNode,
+    RequestTooLarge,
+    SessionExpired,
+    SessionState,
+    States,
+)
+from recipes.beside import unwrapped
 from recipes.errors import LockLost
 from recipes.grant import Grant, Standing, let_go
 from recipes.lock import Lock
@@ -100,8 +111,6 @@ class Partitioner:
         long as it is ours: nobody works on it until it moves. What a worker raises ends all of them and
         leaves `run`, bare if it is the only exception; the loss of its own lock (`LockLost`) does not.
         """
-        session = self._zk.session
-        final = SessionState.CLOSED, SessionState.AUTH_FAILED
         session, final = self._zk.session, (SessionState.CLOSED, SessionState.AUTH_FAILED)
         while True:
             state = await session.state.wait_value(lambda one: one in (SessionState.CONNECTED, *final))
@@ -120,11 +129,8 @@ class Partitioner:
             async with trio.open_nursery() as nursery:
                 await self._follow(_Share(self._lock_of, worker, nursery))
         except BaseExceptionGroup as group:
-            # Cancellations of tasks beside the one that failed say nothing that its failure does not.
-            errors = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
-            if len(errors) == 1:
-                raise errors[0] from None
-            raise
+            failure = unwrapped(group)
+        raise failure  # here and not above, so that its own cause stays
 
     def _lock_of(self, item: str) -> Lock:
         return Lock(self._zk, f"{self.path}/locks/{item}", self.identifier.encode(), policy=self._policy)
@@ -133,21 +139,23 @@ class Partitioner:
         """Have the share that each list of members gives us, if the list lasts."""
         me = await self._join()
         try:
-            async with self._zk.watch_children(self._party) as lists:
-                members = await lists.receive()
-                while True:
-                    if members is None or me.name not in members:
-                        me = await self._join()  # somebody has deleted our znode
-                        members = await lists.receive()
-                        continue
-                    due = share_of(me.name, members, self.items)
-                    with trio.move_on_after(self._settle):
-                        members = await lists.receive()
-                        continue
-                    share.adopt(due)
-                    members = await lists.receive()
+            while True:
+                async with self._zk.watch_children(self._party) as lists:
+                    await self._follow_lists(me.name, lists, share)
+                me = await self._join()
         finally:
             await let_go(self._zk, me)
+
+    async def _follow_lists(self, me: str, lists: States[tuple[str, ...] | None], share: _Share) -> None:
+        """Return once we are not listed any more: somebody has deleted our znode."""
+        members = await lists.receive()
+        while members is not None and me in members:
+            due = share_of(me, members, self.items)
+            with trio.move_on_after(self._settle):
+                members = await lists.receive()
+                continue
+            share.adopt(due)
+            members = await lists.receive()
 
     async def _join(self) -> Standing:
         """Create the znode that makes us a member, under a name that nobody has had before."""
@@ -159,6 +167,8 @@ class Partitioner:
                     return Standing(path, stat.czxid, stat.ephemeral_owner)
                 except NoNode:
                     await self._make_party()
+                except RequestTooLarge:
+                    raise  # it would be as large the next time
                 except ConnectionLost:
                     pass  # trying again tells
                 except NodeExists:

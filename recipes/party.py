@@ -30,7 +30,17 @@ from uuid import uuid4
 import trio
 from trio_util import AsyncBool
 
-from coord import ACL, Client, ConnectionLost, EventType, GetData, NodeExists, NoNode, SessionExpired
+from coord import (
+    ACL,
+    Client,
+    ConnectionLost,
+    EventType,
+    GetData,
+    NodeExists,
+    NoNode,
+    RequestTooLarge,
+    SessionExpired,
+)
 from recipes.beside import beside
 from recipes.errors import MemberNameTaken
 from recipes.grant import Standing, let_go, let_go_of_name
@@ -73,7 +83,7 @@ class Party:
         if layout not in PARTY_LAYOUTS:
             raise ValueError(f"{path}: parties are KAZOO, KAZOO_SHALLOW or CURATOR, not {layout.name}")
         self._zk = zk
-        self.path = path
+        self.path = path.rstrip("/") or "/"
         self.layout = layout
         self._acl = acl
         self._below = path.rstrip("/") + "/"
@@ -122,6 +132,8 @@ class Party:
                 standing = await self._create(me)
                 if standing is None:
                     standing = await self._resolve(me, insistent=insistent)
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except (SessionExpired, ConnectionLost):
                 continue  # if it was created after all, it will be found to be ours
             if standing is not None and standing.session_id == self._zk.session.id:
@@ -159,10 +171,12 @@ class Party:
 
     async def _outwait(self, path: str, *, insistent: bool) -> None:
         seconds = float("inf") if insistent else TAKEOVER_TIMEOUTS * self._zk.session.timeout
-        with trio.move_on_after(seconds) as waiting, self._zk.watch() as watch:
-            if await self._zk.exists(path, watch=watch) is None:
-                return
-            await watch.wait()
+        with trio.move_on_after(seconds) as waiting:
+            while True:  # another's data may change as often as it likes
+                with self._zk.watch() as watch:
+                    if await self._zk.exists(path, watch=watch) is None:
+                        return
+                    await watch.wait()
         if waiting.cancelled_caught:
             raise MemberNameTaken("another session is a member under this name", path=path)
 
@@ -182,12 +196,16 @@ class Party:
 
     async def members(self) -> frozenset[Member]:
         """Who is a member now."""
-        try:
-            names = await self._zk.children(self.path, linearizable=True)
-        except NoNode:
-            return frozenset()
-        candidates = [name for name in names if could_be_member(self.layout, name)]
-        found = await self._zk.multi_read([GetData(self._below + name) for name in candidates])
+        while True:
+            try:
+                names = await self._zk.children(self.path, linearizable=True)
+                candidates = [name for name in names if could_be_member(self.layout, name)]
+                found = await self._zk.multi_read([GetData(self._below + name) for name in candidates])
+                break
+            except NoNode:
+                return frozenset()
+            except SessionExpired:
+                continue  # the next session can tell, too
         nodes = [
             (name, node) for name, node in zip(candidates, found, strict=True) if isinstance(node, tuple)
         ]

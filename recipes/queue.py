@@ -224,10 +224,11 @@ class Queue:
         """How many items there are, those that are taken included."""
         while True:
             try:
-                stat = await self._zk.exists(self._entries.entries)
+                return len(free(await self._zk.children(self._entries.entries), ()))
+            except NoNode:
+                return 0
             except SessionExpired:
                 continue  # the next session can tell, too
-            return 0 if stat is None else stat.num_children
 
     # -- taking -------------------------------------------------------------------------------------
 

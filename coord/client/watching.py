@@ -66,24 +66,29 @@ class Watch:
         self._chroot = chroot
         self._events: deque[WatchEvent] = deque()
         self._ended = False
+        self._closed = False
         self._changed = trio.Event()
 
     @property
     def ready(self) -> bool:
         """Has `wait` something to return, or to raise, at once?"""
-        return bool(self._events) or self._ended
+        return bool(self._events) or self._ended or self._closed
 
     async def wait(self) -> WatchEvent:
         """The next event: one for each znode that it was passed to, when that changes.
 
-        Raises `SessionExpired` if the session ended first, `ClientClosed` if the client did.
+        Raises `SessionExpired` if the session ended first, `ClientClosed` if the client did,
+        `trio.ClosedResourceError` if the watch was closed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self.ready:
             if self._link.closed:
                 raise ClientClosed(operation="watch")
-            self._changed = trio.Event()
+            if self._changed.is_set():  # else others wait for it, too
+                self._changed = trio.Event()
             await self._changed.wait()
+        if self._closed:
+            raise trio.ClosedResourceError
         if self._events:
             return self._events.popleft()
         self._ended = False
@@ -98,6 +103,8 @@ class Watch:
         """Watches nothing any more."""
         self._link.forget(self)
         self.clear()
+        self._closed = True
+        self._changed.set()
 
     def __enter__(self) -> Self:
         return self
@@ -228,7 +235,8 @@ class Events(trio.abc.ReceiveChannel[WatchEvent | Resynced]):
             try:
                 return self.receive_nowait()
             except trio.WouldBlock:
-                self._changed = trio.Event()
+                if self._changed.is_set():  # else others wait for it, too
+                    self._changed = trio.Event()
                 await self._changed.wait()
 
     def receive_nowait(self) -> WatchEvent | Resynced:

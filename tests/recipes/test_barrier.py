@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 import coord
-from coord import Client, NotEmpty, SessionExpired, SessionState
+from coord import OPEN_ACL, READ_ACL, Client, NotEmpty, SessionExpired, SessionState
 from coord.testing import embedded_server
 from coord.wire.records import Op
 from recipes import Barrier
@@ -126,6 +126,17 @@ async def test_lost_replies(hosts: str, zk: Client, expired: bool, reclosed: boo
                     await Barrier(zk, PATH).close()
                 proxy.reopen()
             assert await Barrier(zk, PATH).closed() == (op is Op.CREATE or reclosed)
+
+
+@pytest.mark.trio
+async def test_its_acl_is_that_of_no_parent(zk: Client) -> None:
+    barrier = Barrier(zk, "/some/where/gate", acl=READ_ACL)
+    await barrier.close()
+    assert [(await zk.get_acl(path))[0] for path in ("/some/where", barrier.path)] == [
+        list(OPEN_ACL),
+        list(READ_ACL),
+    ]
+    await barrier.open()
 
 
 @pytest.mark.trio

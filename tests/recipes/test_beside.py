@@ -89,3 +89,31 @@ async def test_a_group_with_a_cancellation_passes_through_its_scope() -> None:
             await trio.sleep_forever()
     assert caught.value.split(trio.Cancelled)[0] is None
     assert caught.value.split(KeyError)[1] is None
+
+
+@pytest.mark.trio
+async def test_a_failing_task_leaves_bare_although_the_block_is_cancelled_from_outside() -> None:
+    async def fail_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("the task")
+
+    with pytest.raises(ValueError, match="the task"), trio.CancelScope() as scope:
+        async with beside(fail_when_cancelled):
+            await trio.lowlevel.checkpoint()
+            scope.cancel()
+            await trio.sleep_forever()
+
+
+@pytest.mark.trio
+async def test_what_the_task_raises_keeps_its_cause() -> None:
+    cause = KeyError("why")
+
+    async def fail_because() -> None:
+        raise ValueError("the task") from cause
+
+    with pytest.raises(ValueError, match="the task") as caught:
+        async with beside(fail_because):
+            await trio.sleep_forever()
+    assert caught.value.__cause__ is cause

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 import coord
@@ -337,6 +338,28 @@ async def test_a_reader_waits_and_ends_with_the_cache(zk: Client) -> None:
     await events.aclose()
     with pytest.raises(trio.ClosedResourceError):
         await events.receive()
+
+
+@pytest.mark.trio
+async def test_several_tasks_share_a_reader(zk: Client) -> None:
+    got: list[str] = []
+    async with trio.open_nursery() as nursery:
+        async with Cache(zk, "/s") as cache:
+            events = cache.events()
+
+            async def read() -> None:
+                async for event in events:
+                    assert isinstance(event, Added)
+                    got.append(event.path)
+
+            for _ in range(3):
+                nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            await zk.create("/s")
+            await cache.until(lambda cache: "/s" in cache)
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+    assert not nursery.cancel_scope.cancelled_caught  # all of them heard of the end
+    assert got == ["/s"]
 
 
 @pytest.mark.trio

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -108,6 +108,43 @@ async def test_a_bad_value_is_shown_and_not_taken(zk: Client, caplog: pytest.Log
         with trio.fail_after(10):
             while config.error is not None:
                 await zk.sync()
+
+
+@pytest.mark.trio
+async def test_what_a_condition_raises_is_its_callers(zk: Client) -> None:
+    """It is no fault of the value, and concerns nobody else who waits."""
+    await zk.create(PATH, b'{"a": 1}', make_parents=True)
+    parse: Callable[[bytes], dict[str, int]] = json.loads
+    async with watch_config(zk, PATH, parse) as config, trio.open_nursery() as nursery:
+
+        async def fail(wait: Callable[[], Awaitable[object]]) -> None:
+            with pytest.raises(KeyError, match="missing"):
+                await wait()
+
+        nursery.start_soon(
+            fail, lambda: config.wait_value(lambda value: value["a"] == 2 and value["missing"] > 0)
+        )
+        nursery.start_soon(fail, lambda: config.wait_transition(lambda value, old: value["missing"] > 0))
+        values = config.eventual_values(lambda value: value["a"] == 2 and value["missing"] > 0)
+        nursery.start_soon(fail, lambda: anext(values))
+        nursery.start_soon(fail, lambda: anext(config.transitions(lambda value, old: value["missing"] > 0)))
+        nursery.start_soon(config.wait_value, lambda value: value["a"] == 2)  # who waits for what is there
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+        await zk.set(PATH, b'{"a": 2}')
+    assert not nursery.cancel_scope.cancelled_caught
+    assert (config.value, config.error) == ({"a": 2}, None)
+
+
+@pytest.mark.trio
+async def test_not_a_number_is_seen_once(zk: Client) -> None:
+    await zk.create(PATH, b"NaN", make_parents=True)
+    seen: list[float] = []
+    async with watch_config(zk, PATH, float) as config:
+        with trio.move_on_after(0.2):
+            async for value in config.eventual_values():
+                seen.append(value)
+                assert len(seen) == 1
 
 
 @pytest.mark.trio

@@ -17,7 +17,7 @@ import trio
 from trio.testing import MockClock
 
 import coord
-from coord import Client, EventType, SessionState, WatchEvent
+from coord import Client, EventType, RequestTooLarge, SessionState, WatchEvent
 from coord.testing import embedded_server
 from coord.wire.records import Op
 from recipes import BarrierLost, DoubleBarrier
@@ -164,6 +164,33 @@ async def test_ready_is_never_made_for_too_few(hosts: str, zk: Client) -> None:
                     present.add(event.path)
                 elif event.type is EventType.DELETED:
                     present.discard(event.path)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("path", [PATH, "/"])
+async def test_what_no_session_owns_is_no_member(zk: Client, path: str) -> None:
+    """Neither to begin with nor to wait for; below the root there is always something."""
+    await zk.create("/phases")
+    if path == PATH:
+        await zk.create(PATH + "/folder", make_parents=True)
+    barrier, inside = DoubleBarrier(zk, path, 2), 0
+
+    async def enter() -> None:
+        nonlocal inside
+        async with barrier:
+            inside += 1
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(enter)
+            async with zk.watch_children(path) as states:
+                async for names in states:
+                    if any(name.startswith("member-") for name in names or ()):
+                        break
+            await quiet(zk)
+            assert inside == 0
+            nursery.start_soon(enter)
+    assert inside == 2
 
 
 @pytest.mark.trio
@@ -355,6 +382,16 @@ async def test_pitfall_38_the_next_round_traps_nobody(hosts: str, zk: Client) ->
 
 
 @pytest.mark.trio
+async def test_who_leaves_asks_what_the_leader_knows(hosts: str, zk: Client) -> None:
+    """The server at hand may lag behind, and not know yet who has joined."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
+        async with DoubleBarrier(other, PATH + "/", 1):
+            before = len(proxy.requests)
+        asked = proxy.requests[before:]
+        assert asked[: asked.index(Op.MULTI_READ)] == [Op.SYNC]
+
+
+@pytest.mark.trio
 async def test_pitfall_15_the_path_may_vanish(zk: Client) -> None:
     for _ in range(2):
         async with DoubleBarrier(zk, PATH, 1):
@@ -471,6 +508,13 @@ async def test_what_the_body_raises_leaves_at_once_and_as_it_is(zk: Client, fail
 
 
 @pytest.mark.trio
+async def test_data_that_no_server_takes_is_told(zk: Client) -> None:
+    with trio.fail_after(5), pytest.raises(RequestTooLarge):
+        async with DoubleBarrier(zk, PATH, 1, bytes(1_100_000)):
+            pytest.fail("entered")
+
+
+@pytest.mark.trio
 async def test_misuse_is_told(zk: Client) -> None:
     with pytest.raises(ValueError, match="count of at least 1, not 0"):
         DoubleBarrier(zk, PATH, 0)
@@ -495,6 +539,7 @@ async def test_a_reply_lost_on_entering(hosts: str, zk: Client, op: Op, expired:
         async with trio.open_nursery() as nursery:
             one = Member(zk, nursery)
             await until_members(zk, 1)
+            await quiet(zk)  # it has looked: the other one makes `ready`
             proxy.swallow_reply(op, then_closed=True)
             two = Member(other, nursery)
             await proxy.lost.wait()

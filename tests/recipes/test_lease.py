@@ -145,6 +145,14 @@ async def test_several_leases(zk: Client, clock: Clock) -> None:
     assert [held.holder for held in await one.holders()] == ["three", "two"]
 
 
+@pytest.mark.trio
+async def test_whose_it_is_is_asked_for_at_the_leader(hosts: str, clock: Clock) -> None:
+    """The server at hand may lag behind: a holder would take a second lease."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+        await MultiLease(zk, 2, PATH, 60, "one", clock=clock).take()
+        assert proxy.requests[:4] == [Op.SYNC, Op.GET_DATA] * 2
+
+
 # -- lost replies -------------------------------------------------------------------------------------
 
 

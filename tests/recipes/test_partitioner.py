@@ -205,6 +205,35 @@ async def test_a_lock_is_released_when_its_worker_has_ended(hosts: str, zk: Clie
 
 
 @pytest.mark.trio
+async def test_deleted_again_while_it_joins_again(hosts: str, zk: Client) -> None:
+    """It sees the same list as before: the one without it."""
+    floor = Floor()
+    async with (
+        open_proxy(hosts) as proxy,
+        coord.connect(proxy.hosts, timeout=30) as other,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(partitioner(other, "one").run, floor.worker("one"))
+        await floor.until(one="abcde")
+        joins = proxy.hold(Op.CREATE2)
+        for name in await zk.children(f"{PATH}/party"):
+            await zk.delete(f"{PATH}/party/{name}")
+        await joins.wait()
+        proxy.let_pass()
+        looks = proxy.hold(Op.GET_CHILDREN)
+        await looks.wait()
+        for name in await zk.children(f"{PATH}/party"):
+            await zk.delete(f"{PATH}/party/{name}")
+        proxy.let_pass()
+        with trio.fail_after(5):
+            async with zk.watch_children(f"{PATH}/party") as lists:
+                async for names in lists:
+                    if names:
+                        break
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
 async def test_who_comes_and_goes_while_it_settles_moves_nothing(autojump_clock: MockClock) -> None:
     floor = Floor()
     async with open_world(2) as world:

@@ -72,6 +72,15 @@ async def test_by_priority_then_by_arrival(zk: Client, layout: Layout) -> None:
 
 
 @pytest.mark.trio
+async def test_what_is_no_item_does_not_count(zk: Client) -> None:
+    queue = Queue(zk, "/q", layout=CURATOR, lock_path="/q/locks")
+    await queue.put(b"one")
+    async with queue.take():
+        assert await queue.size() == 1
+    assert await queue.size() == 0
+
+
+@pytest.mark.trio
 async def test_the_znodes_are_those_of_kazoo(zk: Client) -> None:
     queue = Queue(zk, PATH)
     assert await queue.put(b"data", 5) == "entry-005-0000000000"

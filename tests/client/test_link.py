@@ -365,6 +365,23 @@ async def test_an_expired_session_cancels_at_once(autojump_clock: MockClock) -> 
 
 
 @pytest.mark.trio
+async def test_a_guard_ends_earlier_where_the_next_server_grants_less(autojump_clock: MockClock) -> None:
+    """It counts by its own timeout then, and may expire the session by it."""
+    async with open_scripted() as server, client_of(server) as zk:
+        with zk.session.guard(Loss.EXPIRED) as advisory:
+            with zk.session.guard() as guard:
+                server.timeout_ms = 3_000
+                await server.drop()
+                await zk.session.state.wait_transition(SessionState.CONNECTED)
+                server.silent = True
+                await trio.sleep_forever()
+            assert guard.lost
+            assert zk.session.timeout == 3
+            assert trio.current_time() == pytest.approx(zk.session.valid_until)
+            assert not advisory.lost
+
+
+@pytest.mark.trio
 async def test_a_new_session_does_not_revive_a_guard(autojump_clock: MockClock) -> None:
     async with open_scripted() as server, client_of(server) as zk:
         with zk.session.guard() as guard:

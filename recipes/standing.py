@@ -69,6 +69,7 @@ class Line:
         """Raises ValueError if the layout has no names for such contenders."""
         self._client = client
         self.path = path.rstrip("/")
+        self._parent = self.path or "/"
         self._layout = layout
         self._kind = kind
         self._family = layout.family(kind)
@@ -140,6 +141,7 @@ class Line:
 
     async def request_release(self) -> int:
         """Ask all who hold now to let go, as Curator's Revoker does; returns how many that are."""
+        await self._client.sync(self._parent)  # who held when the server at hand looked last, is not asked
         holders = await self.holders()
         for holder in holders:
             while True:
@@ -164,9 +166,9 @@ class Line:
 
     async def _places(self, watch: Watch | None = None) -> list[Place]:
         try:
-            return places(await self._client.children(self.path or "/", watch=watch))
+            return places(await self._client.children(self._parent, watch=watch))
         except NoNode:
-            if watch is None or await self._client.exists(self.path, watch=watch) is None:
+            if watch is None or await self._client.exists(self._parent, watch=watch) is None:
                 return []
             return await self._places(watch)
 
@@ -199,14 +201,14 @@ class Line:
 
     async def _make_parent(self) -> None:
         try:
-            await self._client.ensure_path(self.path)
+            await self._client.ensure_path(self._parent)
         except ConnectionLost:
             pass  # the create that follows tells
 
     async def _find(self, guid: UUID) -> Standing | None:
         """Look for the znode of a create whose reply was lost."""
         try:
-            names = await self._client.children(self.path or "/", linearizable=True)
+            names = await self._client.children(self._parent, linearizable=True)
         except NoNode:
             return None
         for name in names:
@@ -253,4 +255,4 @@ class Line:
         if standing is not None:
             self._client.janitor.delete(standing.path)
         else:
-            self._client.janitor.delete_matching(self.path or "/", self._layout.guid(guid))
+            self._client.janitor.delete_matching(self._parent, self._layout.guid(guid))

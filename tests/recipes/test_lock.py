@@ -627,3 +627,25 @@ def test_what_a_grant_says_of_itself() -> None:
     assert issubclass(LockLost, coord.CoordError)
     assert Grant.__doc__ is not None
     assert Proxy.__doc__ is not None
+
+
+# -- places -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_at_the_root_of_a_chroot_that_is_not_there_yet(hosts: str) -> None:
+    async with coord.connect(f"{hosts}/not/yet") as zk:
+        async with Lock(zk, "/").watch_holders() as holders:
+            assert await anext(holders) == ()
+            async with Lock(zk, "/") as grant:
+                assert [one.path for one in await anext(holders)] == [grant.path]
+        assert await zk.children("/") == []
+
+
+@pytest.mark.trio
+async def test_below_a_znode_that_can_have_no_children(zk: Client) -> None:
+    await zk.create("/eph", ephemeral=True)
+    for path in ("/eph", "/eph/lock"):
+        with pytest.raises(coord.NoChildrenForEphemerals):
+            async with Lock(zk, path):
+                pytest.fail("held")

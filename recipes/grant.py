@@ -163,7 +163,7 @@ async def holding(
     raise_loss: bool = True,
     release: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Grant]:
-    """The block in which a grant is held; `raise_loss` False only cancels the body and sets `Grant.lost`.
+    """The block in which a grant is held; with `raise_loss` False its loss is no error.
 
     `release` is called at its end, instead of `let_go`, and has to keep the same rules.
     """
@@ -173,9 +173,13 @@ async def holding(
             grant = Grant(client, standing, guard, error, what)
             yield grant
     except BaseException as failure:
-        if grant is not None and grant.lost and not isinstance(failure, (trio.Cancelled, GrantLost)):
+        if grant is None or not grant.lost:
+            raise
+        if not isinstance(failure, (trio.Cancelled, GrantLost)):
             failure.add_note(str(grant.loss()))
-        raise
+        is_the_loss = isinstance(failure, GrantLost) and failure.path == standing.path
+        if raise_loss or not is_the_loss:
+            raise
     finally:
         if release is not None:
             await release()

@@ -260,7 +260,9 @@ class Semaphore(Acquirable[Grant]):
         return await self._queue.serve_at_front(data, serve, wait=wait)
 
     async def _check(self, permits: int, *, wait: bool) -> None:
-        """What can be told without standing in line. (It costs nothing after the first time.)"""
+        """What can be told without standing in line. (Who waits pays for it the first time only.)"""
+        if not wait:
+            await self._zk.sync(self._places.leases)  # who has let go has let go
         if not wait or not self._agreed or permits > (self._limit or 0):
             limit = await self._agree()
             if permits > max(limit.value, 1):

@@ -66,7 +66,9 @@ class Line:
         strict: bool = False,
         acl: Sequence[ACL] | None = None,
     ) -> None:
-        """Raises ValueError if the layout has no names for such contenders."""
+        """Raises ValueError if the layout has no names for such contenders, and for what is no path."""
+        if not path.startswith("/"):
+            raise ValueError(f"a path begins with a slash, not as {path!r}")
         self._client = client
         self.path = path.rstrip("/")
         self._parent = self.path or "/"
@@ -112,7 +114,7 @@ class Line:
 
     async def _would_block(self) -> None:
         """Look before anything is created: trying often must cost little."""
-        line = await self._places()
+        line = await self._places(linearizable=True)
         self._refuse_strangers(line)
         if any(blocks(place.kind, self._kind) for place in line):
             raise trio.WouldBlock
@@ -164,9 +166,10 @@ class Line:
         mine = owner == self._client.session.id
         return Contender(order, path, data, owner, stat.czxid, mine, place.kind)
 
-    async def _places(self, watch: Watch | None = None) -> list[Place]:
+    async def _places(self, watch: Watch | None = None, *, linearizable: bool = False) -> list[Place]:
         try:
-            return places(await self._client.children(self._parent, watch=watch))
+            names = await self._client.children(self._parent, watch=watch, linearizable=linearizable)
+            return places(names)
         except NoNode:
             if watch is None or await self._client.exists(self._parent, watch=watch) is None:
                 return []

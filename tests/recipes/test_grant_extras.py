@@ -204,6 +204,27 @@ async def test_letting_go_of_a_name_asks_the_leader(hosts: str) -> None:
 
 
 @pytest.mark.trio
+async def test_move_on_leaves_without_an_error_whoever_notices(zk: Client) -> None:
+    async def verify(grant: Grant) -> None:
+        await grant.verify()
+
+    async def write(grant: Grant) -> None:
+        async with grant.transaction() as transaction:
+            transaction.create("/late")
+
+    for notice in (verify, write):
+        async with Lock(zk, PATH).acquire(on_loss="move_on") as grant:
+            await zk.delete(grant.path)
+            await notice(grant)
+            pytest.fail("it was noticed")
+        assert grant.lost
+    with pytest.raises(LockLost):  # what another lock says is the body's own
+        async with Lock(zk, PATH).acquire(on_loss="move_on"), Lock(zk, "/other") as other:
+            await zk.delete(other.path)
+            await other.verify()
+
+
+@pytest.mark.trio
 async def test_a_transaction_that_was_committed_in_its_block(zk: Client) -> None:
     async with Lock(zk, PATH) as grant:
         async with grant.transaction() as transaction:

@@ -184,6 +184,7 @@ async def test_pitfall_25_an_attempt_that_does_not_wait_leaves_nothing(hosts: st
                         async with semaphore.acquire(2, wait=False):
                             pytest.fail("granted")
                     assert not {Op.CREATE, Op.CREATE2} & set(proxy.requests[before:])  # looked first
+                    assert proxy.requests[before] == Op.SYNC  # and at what is there now
                 async with semaphore.acquire(wait=False):
                     assert len(await semaphore.holders()) == 2
                     with pytest.raises(trio.TooSlowError):

@@ -96,10 +96,11 @@ class Line:
         """As `reach_front`; then await `serve(standing)` there and return its result, after which the place
         is its own concern. With the result None the place was lost, and another one is taken."""
         while True:
-            guid, standing = uuid4(), None
+            guid, standing, asked = uuid4(), None, False
             try:
                 if not wait:
                     await self._would_block()
+                asked = True
                 standing = await self._enter(guid, data)
                 if standing is not None and await self._reached(standing, wait=wait):
                     result = await serve(standing)
@@ -108,7 +109,8 @@ class Line:
             except SessionExpired:
                 continue  # and our znode with it
             except BaseException:
-                self._withdraw(guid, standing)
+                if asked:
+                    self._withdraw(guid, standing)
                 raise
             self._withdraw(guid, standing)
 

@@ -138,12 +138,13 @@ async def test_pitfall_3_trying_leaves_nothing(zk: Client) -> None:
 
 @pytest.mark.trio
 async def test_pitfall_3_trying_does_not_believe_a_server_that_lags_behind(hosts: str, zk: Client) -> None:
-    """To which a holder may seem to be there that has let go."""
+    """To which a holder may seem to be there that has let go. And it costs no more than one look."""
     async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
         async with Lock(zk, PATH):
             with pytest.raises(trio.WouldBlock):
                 async with Lock(client, PATH).acquire(wait=False):
                     pytest.fail("held twice")
+        await client.janitor.idle()
         assert proxy.requests == [Op.SYNC, Op.GET_CHILDREN]
 
 

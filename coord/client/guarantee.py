@@ -54,7 +54,7 @@ class Guard:
         """why it was lost; "" while it is not"""
         self.over = False
         """is the guarded code through?"""
-        self._ended = trio.Event()
+        self._changed = trio.Event()
 
     @property
     def lost(self) -> bool:
@@ -72,8 +72,8 @@ class Guard:
     async def wait_lost(self) -> bool:
         """Waits until it is lost: True; or until the guarded code is through: False."""
         while not (self.lost or self.over):
-            with trio.move_on_at(self.scope.deadline):  # which may have moved on by then
-                await self._ended.wait()
+            with trio.move_on_at(self.scope.deadline):
+                await self._changed.wait()
         return self.lost
 
     def lose(self, reason: str) -> None:
@@ -81,18 +81,20 @@ class Guard:
         if not self.over and not self.lost:
             self.reason = reason
             self.scope.cancel(reason=reason)
-            self._ended.set()
+            self._changed.set()
 
     def push(self, deadline: float) -> None:
         """The guarantee holds until `deadline`; one that has lapsed stays lapsed."""
         if not self.lost:
             self.scope.deadline = deadline
+            self._changed.set()
+            self._changed = trio.Event()
 
     def close(self) -> None:
         """The guarded code is through: `lost` stays as it is now."""
         _ = self.lost  # the last look at the clock
         self.over = True
-        self._ended.set()
+        self._changed.set()
 
 
 class LiveSession:

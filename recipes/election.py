@@ -68,17 +68,16 @@ class Election:
         """Call `fn(term)` when elected and return its result; when a term is lost, campaign again.
 
         `fn` is cancelled at the end of its term, and called anew in the next one. A result that came after
-        the term had ended is dropped, since another leader may have been at work. Its exceptions pass.
+        the term had ended is dropped, since another leader may have been at work. Its exceptions pass, unless
+        the term was lost and they say no more than that (a group of them neither).
         """
         while True:
             term: Grant | None = None
             try:
                 async with self.lead() as term:
                     return await fn(term)
-            except LeadershipLost:
-                pass
-            except SessionExpired:
-                if term is None or not term.lost:
+            except (LeadershipLost, SessionExpired, ExceptionGroup) as failure:
+                if term is None or not term.lost or not _tells_of_loss(failure):
                     raise
             await trio.sleep(random.uniform(0, pause))
 
@@ -100,3 +99,10 @@ class Election:
     async def request_release(self) -> int:
         """Ask the leader to step down (`Grant.wait_revoked`), who need not; returns how many were asked."""
         return await self._line.request_release()
+
+
+def _tells_of_loss(failure: Exception) -> bool:
+    """Is it nothing but what comes of a session's end, in as many tasks as there were?"""
+    if isinstance(failure, ExceptionGroup):
+        return all(map(_tells_of_loss, failure.exceptions))
+    return isinstance(failure, (LeadershipLost, SessionExpired))

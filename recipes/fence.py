@@ -2,7 +2,8 @@
 
 Owns one rule: the first operation of the transaction is a check of the znode that proves the grant, and when
 that check is what failed, the error is the grant's own. A late write of somebody who lost the grant, delayed
-however long in whatever queue, is then refused by the server itself.
+however long in whatever queue, is then refused by the server itself. (Where others
+may have a znode of the same name by then, one of a grant that is known to be gone is not even sent.)
 
 Synopsis::
 
@@ -24,11 +25,20 @@ class FencedTransaction:
     """A `coord` transaction preloaded with a check; `results` are those of the operations added to it."""
 
     def __init__(
-        self, transaction: Transaction, path: str, version: int, lost: Callable[[str], GrantLost]
+        self,
+        transaction: Transaction,
+        path: str,
+        version: int,
+        lost: Callable[[str], GrantLost],
+        *,
+        ensure: Callable[[], None] | None = None,
     ) -> None:
-        """`lost` makes the error to raise from the reason in words."""
+        """`lost` is told, in words, that the server has refused it, and makes the error to raise. `ensure`
+        raises if the grant is known to be gone: for a `path` that may be another's then."""
         self._transaction = transaction
+        self._ensure = ensure
         self._lost = lost
+        self._committed = False
         self.results: list[str | Stat | None] = []
         transaction.check(path, version)
 
@@ -47,6 +57,9 @@ class FencedTransaction:
 
     async def commit(self) -> list[str | Stat | None]:
         """Do all or nothing; raises the grant's own error if the grant is gone, else the culprit's."""
+        self._committed = True
+        if self._ensure is not None:
+            self._ensure()
         try:
             results = await self._transaction.commit()
         except (NoNode, BadVersion) as error:
@@ -62,7 +75,7 @@ class FencedTransaction:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None and not self._committed:
             await self.commit()
 
 

@@ -66,9 +66,9 @@ class Grant:
         self._guard = guard
         self._error = error
         self._what = what
-        self._gone = client.session.id != standing.session_id
         self._given_up = ""
-        self._ended = trio.Event()
+        if client.session.id != standing.session_id:
+            guard.lose("its session is over")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._what} token={self.token:#x}{' lost' if self.lost else ''}>"
@@ -76,27 +76,30 @@ class Grant:
     @property
     def lost(self) -> bool:
         """Whether the guarantee lapsed before the block was through."""
-        return self._gone or self._guard.lost
+        return self._guard.lost
 
     def loss(self, why: str = "") -> GrantLost:
         """The error that says this grant is gone, and why."""
         return self._error(f"{self._what} lost: {why or self._guard.reason}", path=self.path)
 
     def ensure(self) -> None:
-        """Raise the grant's error if it is lost, or was given up. No checkpoint: to be called right before a
-        side effect."""
+        """Raise the grant's error if it is lost or was given up, or its block has ended. No checkpoint: to be
+        called right before a side effect."""
         if self.lost or self._given_up:
             raise self.loss(self._given_up)
+        if self._guard.over:
+            raise self.loss("its block has ended")
 
     async def verify(self) -> None:
-        """Ask the server whether our znode is still there and ours; raise the grant's error if not."""
+        """Ask the server whether our znode is still there and ours; if not, the grant is lost, and its error
+        raised."""
         self.ensure()
-        stat = await self._client.exists(self.path, linearizable=True)
+        try:
+            stat = await self._client.exists(self.path, linearizable=True)
+        except SessionExpired as error:
+            raise self._found_gone("its session is over") from error
         if stat is None or stat.czxid != self.token or stat.ephemeral_owner != self.session_id:
-            self._gone = True
-            self._ended.set()
-        if self._gone:
-            raise self.loss("its znode is gone")
+            raise self._found_gone("its znode is gone")
         self.ensure()
 
     async def wait_lost(self) -> bool:
@@ -104,11 +107,7 @@ class Grant:
 
         For tasks outside the block, which the loss does not cancel.
         """
-        while not (self.lost or self._ended.is_set()):
-            # A guard of our own is told of the session's end together with the grant's.
-            with trio.move_on_at(self._guard.scope.deadline), self._client.session.guard(self._guard.policy):
-                await self._ended.wait()
-        return self.lost
+        return await self._guard.wait_lost()
 
     async def wait_revoked(self) -> None:
         """Wait until somebody asks us to let go (`Lock.request_release`, or Curator's Revoker), who then
@@ -120,16 +119,27 @@ class Grant:
             with self._client.watch() as watch:
                 try:
                     data, stat = await self._client.get(self.path, watch=watch)
-                    if stat.czxid == self.token and data == REVOKE:
+                    if stat.czxid != self.token:
+                        raise self.loss("its znode is gone")  # and another one has its name
+                    if data == REVOKE:
                         return
                     await watch.wait()
                 except (NoNode, SessionExpired) as error:
                     raise self.loss("its znode is gone") from error
 
     def transaction(self) -> FencedTransaction:
-        """A transaction that the server refuses once this grant is gone."""
-        # Any version: Curator's revokers write into the znode, and its existence is what counts.
-        return FencedTransaction(self._client.transaction(), self.path, -1, self.loss)
+        """A transaction that is refused once this grant is gone: by ourselves if we know, by the server if
+        not."""
+        # Any version: Curator's revokers write into the znode, and its existence is what counts. (Another
+        # one of its name can only be there once we know: a request dies with the session that sent it.)
+        transaction = self._client.transaction()
+        return FencedTransaction(transaction, self.path, -1, self._found_gone, ensure=self.ensure)
+
+    def _found_gone(self, why: str) -> GrantLost:
+        """Note that it is gone, which no clock has told: the body is cancelled. Returns the error."""
+        if not self._given_up:
+            self._guard.lose(why)
+        return self.loss(self._given_up or why)
 
     # -- for whoever granted it -----------------------------------------------------------------------
 
@@ -138,12 +148,8 @@ class Grant:
         return bool(self._given_up)
 
     def give_up(self, why: str) -> None:
-        """The znode has gone on purpose before the end of the block, which is no loss."""
+        """The znode goes on purpose before the end of the block, which is no loss."""
         self._given_up = why
-
-    def end(self) -> None:
-        """The block is over."""
-        self._ended.set()
 
 
 @asynccontextmanager
@@ -157,7 +163,7 @@ async def holding(
     raise_loss: bool = True,
     release: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Grant]:
-    """The block in which a grant is held; `raise_loss` False only cancels the body and sets `Grant.lost`.
+    """The block in which a grant is held; with `raise_loss` False its loss is no error.
 
     `release` is called at its end, instead of `let_go`, and has to keep the same rules.
     """
@@ -167,12 +173,14 @@ async def holding(
             grant = Grant(client, standing, guard, error, what)
             yield grant
     except BaseException as failure:
-        if grant is not None and grant.lost and not isinstance(failure, (trio.Cancelled, GrantLost)):
+        if grant is None or not grant.lost:
+            raise
+        if not isinstance(failure, (trio.Cancelled, GrantLost)):
             failure.add_note(str(grant.loss()))
-        raise
+        is_the_loss = isinstance(failure, GrantLost) and failure.path == standing.path
+        if raise_loss or not is_the_loss:
+            raise
     finally:
-        if grant is not None:
-            grant.end()
         if release is not None:
             await release()
         elif grant is None or not grant.given_up:
@@ -231,7 +239,7 @@ async def let_go_of_name(client: Client, path: str) -> None:
     if client.session.state.value is SessionState.CONNECTED:
         with trio.move_on_after(RELEASE_SECONDS, shield=True):
             try:
-                # As new as this call: a create whose reply was lost may be news to the server at hand.
+                # The create that it looks for may be newer than what the server at hand has seen so far.
                 stat = await client.exists(path, linearizable=True)
                 if stat is not None and stat.ephemeral_owner == session_id == client.session.id:
                     await client.delete(path)

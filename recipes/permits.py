@@ -33,18 +33,23 @@ class Places:
     leases: str
     limit: str | None
     encode: Callable[[int], bytes]
+    """raises ValueError for what cannot be stored"""
     decode: Callable[[bytes], int]
     """raises ValueError for what is no limit"""
 
 
 def places_of(layout: Layout, path: str, shared_count: str | None = None) -> Places:
-    """Raises ValueError if the layout has no semaphores, or cannot have a `shared_count`."""
+    """Raises ValueError if the layout has no semaphores (or none there), or cannot have a `shared_count`."""
     layout.marker(Kind.PERMIT)
     path = path.rstrip("/")
     if layout is not KAZOO:
-        return Places(f"{path}/locks", f"{path}/leases", shared_count, _INT32.pack, _decode_count)
+        return Places(f"{path}/locks", f"{path}/leases", shared_count, _encode_count, _decode_count)
     if shared_count is not None:
         raise ValueError(f"the layout kazoo keeps its limit at {path}, and not in a shared count")
+    if not path:
+        raise ValueError(
+            "the layout kazoo keeps a queue beside the semaphore's path, and none can be beside /"
+        )
     return Places(f"{path}-__lock__", path, path, _encode_text, _decode_text)
 
 
@@ -54,6 +59,12 @@ def _encode_text(limit: int) -> bytes:
 
 def _decode_text(data: bytes) -> int:
     return int(data.decode("utf-8"))
+
+
+def _encode_count(limit: int) -> bytes:
+    if limit >= 2**31:
+        raise ValueError(f"a shared count has 32 bits, too few for {limit}")
+    return _INT32.pack(limit)
 
 
 def _decode_count(data: bytes) -> int:

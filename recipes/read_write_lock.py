@@ -28,7 +28,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 from uuid import uuid4
 
-from coord import ACL, Client, ConnectionLost, Loss, NodeExists, NoNode, SessionExpired
+from coord import ACL, Client, ConnectionLost, Loss, NodeExists, NoNode, RequestTooLarge, SessionExpired
 from recipes.errors import LockLost
 from recipes.grant import Grant, Standing, holding
 from recipes.line import KAZOO, Kind, Layout, downgraded
@@ -100,7 +100,8 @@ class ReadWriteLock:
         """Inside the block of a write lock, with its `grant`: hold the read lock instead for this block.
 
         The readers that wait may come in, a writer may not. The write lock is over with that: `grant` proves
-        nothing any more, and nothing is held between the end of this block and that of the outer one.
+        nothing any more, and nothing is held between the end of this block and that of the outer one. Nor is
+        it if this block cannot be entered, or is cancelled on the way in.
 
         Raises ValueError for a grant that is not of our write lock, `LockLost`.
         """
@@ -121,25 +122,29 @@ class ReadWriteLock:
     async def _swap(self, grant: Grant, path: str) -> Standing:
         """Put a reader's znode at `path` in the place of the writer's."""
         refused = False
+        grant.ensure()
+        grant.give_up("it was given up, to be downgraded")  # from now on nobody knows whether it holds
         try:
-            while True:
-                grant.ensure()
+            while not grant.lost:
                 try:
                     async with self._zk.transaction() as transaction:
                         transaction.create(path, self.read.data, ephemeral=True, acl=self._acl)
                         transaction.delete(grant.path)
+                except RequestTooLarge:
+                    raise  # it would be as large the next time
                 except ConnectionLost:
                     pass  # done or not: the znode tells
                 except (NoNode, NodeExists):
                     refused = True  # or done by an attempt before, which we believed lost
                 stat = await self._zk.exists(path, linearizable=True)
                 if stat is not None and stat.ephemeral_owner == self._zk.session.id == grant.session_id:
-                    grant.give_up("it was downgraded to a read lock")
                     return Standing(path, stat.czxid, stat.ephemeral_owner)
                 if refused:
-                    await grant.verify()
+                    raise grant.loss("its znode is gone")
+            raise grant.loss()
         except SessionExpired as error:
             raise grant.loss() from error
         except BaseException:
             self._zk.janitor.delete(path)
+            self._zk.janitor.delete(grant.path)
             raise

@@ -43,6 +43,7 @@ from coord import (
     Loss,
     NodeExists,
     NoNode,
+    RequestTooLarge,
     SessionExpired,
     States,
     Watch,
@@ -85,7 +86,8 @@ class Semaphore(Acquirable[Grant]):
         strict: bool = False,
         acl: Sequence[ACL] | None = None,
     ) -> None:
-        """Raises ValueError for a limit below 1, and for a layout that has no semaphores."""
+        """Raises ValueError for a limit below 1 or too large to be stored, and for a layout that has no
+        semaphores, or none at the root."""
         super().__init__()
         if limit is not None and limit < 1:
             raise ValueError(f"a semaphore's limit is 1 or more, not {limit}: {path}")
@@ -93,6 +95,8 @@ class Semaphore(Acquirable[Grant]):
         self._layout = layout
         if limit is None and self._places.limit is None:
             raise ValueError(f"no limit is stored by the layout {layout.name}: it has to be given")
+        if limit is not None and self._places.limit is not None:
+            self._places.encode(limit)
         self._zk = zk
         self.path: Final = path
         self.data = data
@@ -143,19 +147,20 @@ class Semaphore(Acquirable[Grant]):
     async def set_limit(self, limit: int) -> None:
         """Store another limit, for everybody; 0 gives out no more permits until it is raised again.
 
-        Raises ValueError where none is stored (Curator's layout without `shared_count`).
+        Raises ValueError where none, or none so large, is stored (Curator's layout: in a `shared_count`).
         """
         if limit < 0:
             raise ValueError(f"a semaphore's limit is 0 or more, not {limit}: {self.path}")
         place = self._places.limit
         if place is None:
             raise ValueError(f"{self!r} stores no limit: Curator does so in a SharedCount (`shared_count`)")
+        data = self._places.encode(limit)
         while True:
             try:
                 stored = await self._stored(place, limit)
                 if stored.value == limit:
                     break
-                await self._zk.set(place, self._places.encode(limit), version=stored.version)
+                await self._zk.set(place, data, version=stored.version)
             except (BadVersion, NoNode, ConnectionLost, SessionExpired):
                 continue  # read again: it tells whether there is anything left to do
         self._limit, self._agreed = limit, True
@@ -255,7 +260,9 @@ class Semaphore(Acquirable[Grant]):
         return await self._queue.serve_at_front(data, serve, wait=wait)
 
     async def _check(self, permits: int, *, wait: bool) -> None:
-        """What can be told without standing in line. (It costs nothing after the first time.)"""
+        """What can be told without standing in line. (Who waits pays for it the first time only.)"""
+        if not wait:
+            await self._zk.sync(self._places.leases)  # who has let go has let go
         if not wait or not self._agreed or permits > (self._limit or 0):
             limit = await self._agree()
             if permits > max(limit.value, 1):
@@ -311,6 +318,8 @@ class Semaphore(Acquirable[Grant]):
                 await self._make_leases()
                 return []
             paths = await self._find(guids)  # was an attempt before, believed to be lost, done after all?
+        except RequestTooLarge:
+            raise  # as many permits with as much data would be as large the next time
         except ConnectionLost:
             paths = await self._find(guids)
         one = await self._zk.exists(paths[0]) if len(paths) == len(guids) else None

@@ -78,9 +78,12 @@ class Line:
         strict: bool = False,
         acl: Sequence[ACL] | None = None,
     ) -> None:
-        """Raises ValueError if the layout has no names for such contenders."""
+        """Raises ValueError if the layout has no names for such contenders, and for what is no path."""
+        if not path.startswith("/"):
+            raise ValueError(f"a path begins with a slash, not as {path!r}")
         self._client = client
         self.path = path.rstrip("/")
+        self._parent = self.path or "/"
         self._layout = layout
         self._kind = kind
         self._family = layout.family(kind)
@@ -105,10 +108,11 @@ class Line:
         """As `reach_front`; then await `serve(standing)` there and return its result, after which the place
         is its own concern. With the result None the place was lost, and another one is taken."""
         while True:
-            guid, standing = uuid4(), None
+            guid, standing, asked = uuid4(), None, False
             try:
                 if not wait:
                     await self._would_block()
+                asked = True
                 standing = await self._enter(guid, data)
                 if standing is not None and await self._reached(standing, wait=wait):
                     result = await serve(standing)
@@ -117,13 +121,14 @@ class Line:
             except SessionExpired:
                 continue  # and our znode with it
             except BaseException:
-                self._withdraw(guid, standing)
+                if asked:
+                    self._withdraw(guid, standing)
                 raise
             self._withdraw(guid, standing)
 
     async def _would_block(self) -> None:
         """Look before anything is created: trying often must cost little."""
-        line = await self._places()
+        line = await self._places(linearizable=True)
         self._refuse_strangers(line)
         if any(blocks(place.kind, self._kind) for place in line):
             raise trio.WouldBlock
@@ -152,6 +157,7 @@ class Line:
 
     async def request_release(self) -> int:
         """Ask all who hold now to let go, as Curator's Revoker does; returns how many that are."""
+        await self._client.sync(self._parent)  # who held when the server at hand looked last, is not asked
         holders = await self.holders()
         for holder in holders:
             while True:
@@ -174,11 +180,12 @@ class Line:
         mine = owner == self._client.session.id
         return Contender(order, path, data, owner, stat.czxid, mine, place.kind)
 
-    async def _places(self, watch: Watch | None = None) -> list[Place]:
+    async def _places(self, watch: Watch | None = None, *, linearizable: bool = False) -> list[Place]:
         try:
-            return places(await self._client.children(self.path or "/", watch=watch))
+            names = await self._client.children(self._parent, watch=watch, linearizable=linearizable)
+            return places(names)
         except NoNode:
-            if watch is None or await self._client.exists(self.path, watch=watch) is None:
+            if watch is None or await self._client.exists(self._parent, watch=watch) is None:
                 return []
             return await self._places(watch)
 
@@ -211,14 +218,14 @@ class Line:
 
     async def _make_parent(self) -> None:
         try:
-            await self._client.ensure_path(self.path)
+            await self._client.ensure_path(self._parent)
         except ConnectionLost:
             pass  # the create that follows tells
 
     async def _find(self, guid: UUID) -> Standing | None:
         """Look for the znode of a create whose reply was lost."""
         try:
-            names = await self._client.children(self.path or "/", linearizable=True)
+            names = await self._client.children(self._parent, linearizable=True)
         except NoNode:
             return None
         for name in names:
@@ -273,4 +280,4 @@ class Line:
         if standing is not None:
             self._client.janitor.delete(standing.path)
         else:
-            self._client.janitor.delete_matching(self.path or "/", self._layout.guid(guid))
+            self._client.janitor.delete_matching(self._parent, self._layout.guid(guid))

@@ -68,7 +68,7 @@ class Term(Grant):
     def transaction(self) -> FencedTransaction:
         """A transaction that the server refuses once another controller has been elected."""
         fence = self.chroot + CONTROLLER_EPOCH
-        return FencedTransaction(self._client.transaction(), fence, self.zk_version, self.loss)
+        return FencedTransaction(self._client.transaction(), fence, self.zk_version, self._found_gone)
 
 
 async def campaign(client: Client, chroot: str, broker_id: int) -> Elected:
@@ -160,8 +160,6 @@ async def reign(client: Client, chroot: str, broker_id: int, policy: Loss) -> As
             async with beside(lambda: _watch_office(client, term, guard)):
                 yield term
     finally:
-        if term is not None:
-            term.end()
         # Also when the campaign was cancelled: the office may be ours without our knowing.
         await let_go_of_name(client, chroot + CONTROLLER)
     if term.lost:

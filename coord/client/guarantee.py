@@ -52,12 +52,14 @@ class Guard:
         self.scope = trio.CancelScope()
         self.reason = ""
         """why it was lost; "" while it is not"""
-        self._over = False
+        self.over = False
+        """is the guarded code through?"""
+        self._changed = trio.Event()
 
     @property
     def lost(self) -> bool:
         """Did the guarantee lapse before the guarded code was through? Stays as it is after the block."""
-        if not self._over and not self.reason and trio.current_time() >= self.scope.deadline:
+        if not self.over and not self.reason and trio.current_time() >= self.scope.deadline:
             self.reason = "the server has not acknowledged the session for too long"
         return bool(self.reason)
 
@@ -67,21 +69,32 @@ class Guard:
         if self.lost:
             raise SessionExpired(self.reason)
 
+    async def wait_lost(self) -> bool:
+        """Waits until it is lost: True; or until the guarded code is through: False."""
+        while not (self.lost or self.over):
+            with trio.move_on_at(self.scope.deadline):
+                await self._changed.wait()
+        return self.lost
+
     def lose(self, reason: str) -> None:
         """Gives up now; the guarded code is cancelled. Has no effect on a guard that is over."""
-        if not self._over and not self.lost:
+        if not self.over and not self.lost:
             self.reason = reason
             self.scope.cancel(reason=reason)
+            self._changed.set()
 
     def push(self, deadline: float) -> None:
-        """The guarantee now holds until `deadline`; one that has lapsed stays lapsed."""
+        """The guarantee holds until `deadline`; one that has lapsed stays lapsed."""
         if not self.lost:
             self.scope.deadline = deadline
+            self._changed.set()
+            self._changed = trio.Event()
 
     def close(self) -> None:
         """The guarded code is through: `lost` stays as it is now."""
         _ = self.lost  # the last look at the clock
-        self._over = True
+        self.over = True
+        self._changed.set()
 
 
 class LiveSession:
@@ -180,8 +193,11 @@ class LiveSession:
             guard.lose(reason)
 
     def _push(self, valid_until: float, timeout: float) -> None:
-        # Each push costs trio an entry in its heap of deadlines, so only when it gains something.
         for guard in self._guards:
+            if guard.policy is Loss.EXPIRED or guard.generation != self.generation:
+                continue
+            # Each push costs trio an entry in its heap of deadlines, so only when it gains something. (It
+            # loses where the next server grants a shorter timeout than the last.)
             gain = valid_until - guard.scope.deadline
-            if gain > timeout / 12 and guard.generation == self.generation:
+            if gain < 0 or gain > timeout / 12:
                 guard.push(valid_until)

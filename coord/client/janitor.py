@@ -12,7 +12,7 @@ Synopsis::
 Rules that hold:
 
 - A job is done when the znode is gone, or when the session ends in which it was handed over: it is meant
-  for that session's ephemeral znodes. A lost connection only delays it.
+  for that session's ephemeral znodes. A lost connection, or a server without a quorum, only delays it.
 - A znode that cannot be deleted for a reason that will stay (an ACL, children) is logged and let go.
 - A job starts after everything that the same client submitted before it. Since it may be repeated, the name
   has to be one that nobody else uses, or its data bear a mark that nobody else writes.
@@ -26,9 +26,10 @@ from typing import Final, NamedTuple, Protocol
 
 import trio
 
+from coord.client.calls import SessionState
 from coord.client.guarantee import LiveSession
 from coord.client.paths import check_path, join
-from coord.errors import ClientClosed, ConnectionLost, CoordError, NoNode, SessionExpired
+from coord.errors import ClientClosed, ConnectionLost, CoordError, NoNode, NotReadOnly, SessionExpired
 from coord.wire.records import Stat
 
 logger = logging.getLogger("coord.client")
@@ -149,8 +150,14 @@ class Janitor:
                 return
             except ConnectionLost:
                 continue
+            except NotReadOnly:
+                await self._client.session.state.wait_value(_no_longer_read_only)
             except (NoNode, SessionExpired, ClientClosed):
                 return
             except CoordError as error:
                 logger.warning("znode stays: %s (%s)", job.path, error)
                 return
+
+
+def _no_longer_read_only(state: SessionState) -> bool:
+    return state is not SessionState.CONNECTED_READ_ONLY

@@ -90,6 +90,8 @@ class ScriptedServer:
         """takes no connections"""
         self.read_only: set[str] = set()
         """names of the hosts at which it has no quorum"""
+        self.keeping_sessions = False
+        """lets a real session go on where it has no quorum, as Apache ZooKeeper does"""
         self.silent_to_words = False
         """hears four-letter words and does not answer"""
         self.closing_at_hello = False
@@ -181,6 +183,9 @@ class ScriptedServer:
         if self.closing_at_hello:
             return None
         if host in self.read_only:
+            if request.session_id in self.sessions and request.read_only and self.keeping_sessions:
+                reply = ConnectReply(0, self.timeout_ms, request.session_id, PASSWORD, True)
+                return pack_frame(reply.encode())
             if request.session_id or not request.read_only:
                 return None
             self.read_only_sessions += 1

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import coord
 from coord import Loss, SessionState
@@ -362,6 +362,37 @@ async def test_an_expired_session_cancels_at_once(autojump_clock: MockClock) -> 
             await trio.sleep_forever()
         assert guard.lost
         assert trio.current_time() - began < 1
+
+
+@pytest.mark.trio
+async def test_a_guard_ends_earlier_where_the_next_server_grants_less(autojump_clock: MockClock) -> None:
+    """It counts by its own timeout then, and may expire the session by it."""
+    told: list[float] = []
+
+    async def wait_lost(guard: coord.Guard) -> None:
+        assert await guard.wait_lost()
+        told.append(trio.current_time())
+
+    async with open_scripted() as server, client_of(server) as zk, trio.open_nursery() as nursery:
+        with zk.session.guard(Loss.EXPIRED) as advisory:
+            with zk.session.guard() as guard:
+                nursery.start_soon(wait_lost, guard)
+                await wait_all_tasks_blocked()
+                server.timeout_ms = 3_000
+                await server.drop()
+                await zk.session.state.wait_transition(SessionState.CONNECTED)
+                server.silent = True
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    cancelled_at = trio.current_time()
+                    with trio.CancelScope(shield=True):  # whatever the block does meanwhile
+                        await trio.sleep(60)
+            assert guard.lost
+            assert zk.session.timeout == 3
+            assert cancelled_at == pytest.approx(zk.session.valid_until)
+            assert told == [cancelled_at]
+            assert not advisory.lost
 
 
 @pytest.mark.trio

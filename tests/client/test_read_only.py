@@ -138,6 +138,39 @@ async def test_it_moves_to_a_server_with_a_quorum_as_soon_as_there_is_one(autoju
 
 
 @pytest.mark.trio
+async def test_what_is_to_be_deleted_waits_for_a_quorum(autojump_clock: MockClock) -> None:
+    """A real session that goes on read-only keeps its ephemeral znodes: nobody may forget them."""
+    async with open_scripted() as server, client_of(server, read_only=True) as zk:
+        server.read_only, server.keeping_sessions = {FIRST}, True
+        server.errors = {Op.DELETE: ErrorCode.NOT_READ_ONLY}
+        await server.drop()
+        await zk.session.state.wait_value(SessionState.CONNECTED_READ_ONLY)
+        zk.janitor.delete("/mine")
+        await trio.sleep(60)
+        assert server.ops().count(Op.DELETE) == 1, "it is not asked again and again"
+        assert zk.janitor.pending == 1
+        server.read_only, server.errors = set(), {}
+        await zk.janitor.idle()
+        assert server.ops().count(Op.DELETE) == 2
+        assert zk.session.generation == 1
+
+
+@pytest.mark.trio
+async def test_a_guard_can_be_waited_for_while_nothing_is_guaranteed(autojump_clock: MockClock) -> None:
+    async with open_scripted() as server, client_of(server, read_only=True) as zk:
+        with zk.session.guard() as guard:
+            server.read_only, server.keeping_sessions = {FIRST}, True
+            await server.drop()
+            await zk.session.state.wait_value(SessionState.CONNECTED_READ_ONLY)
+            with trio.CancelScope(shield=True):
+                assert await guard.wait_lost()  # (a busy loop would never let the virtual clock move on)
+            assert trio.current_time() == pytest.approx(zk.session.valid_until)
+        with zk.session.guard(Loss.EXPIRED) as guard:
+            pass
+        assert await guard.wait_lost()  # it was entered where nothing was guaranteed
+
+
+@pytest.mark.trio
 async def test_it_asks_ever_more_slowly(autojump_clock: MockClock) -> None:
     async with open_scripted() as server:
         server.read_only = {FIRST}

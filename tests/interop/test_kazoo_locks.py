@@ -218,7 +218,7 @@ async def test_permits_of_both_are_counted_together(hosts: str, path: str, zk: C
         for permits in (1, 1, 2):
             nursery.start_soon(trio.to_thread.run_sync, theirs)
             nursery.start_soon(ours, permits)
-    assert inside.most == 3
+    assert 2 <= inside.most <= 3  # (whether all three are ever out at once is chance)
     assert inside.entered == 7 * ROUNDS
     assert await zk.children(path) == []
     assert await zk.children(f"{path}-__lock__") == []

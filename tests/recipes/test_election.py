@@ -171,3 +171,69 @@ async def test_observing_survives_the_observers_session(hosts: str, zk: Client) 
             nursery.start_soon(watch)
             async with Election(zk, PATH).lead():
                 await seen.wait()
+
+
+@pytest.mark.trio
+async def test_the_loss_of_another_leadership_is_the_functions_own_failure(zk: Client) -> None:
+    async def lead(term: Grant) -> None:
+        async with Election(zk, "/service/other").lead() as other:
+            await zk.delete(other.path)
+            await other.verify()
+
+    with trio.fail_after(5), pytest.raises(LeadershipLost) as caught:
+        await Election(zk, PATH).run(lead, pause=0.0)
+    assert caught.value.path.startswith("/service/other")
+
+
+@pytest.mark.trio
+async def test_a_refused_write_ends_the_term(zk: Client) -> None:
+    terms = 0
+
+    async def lead(term: Grant) -> str:
+        nonlocal terms
+        terms += 1
+        if terms == 1:
+            await zk.delete(term.path)
+        async with term.transaction() as transaction:
+            transaction.create("/written")
+        return "written"
+
+    assert await Election(zk, PATH).run(lead, pause=0.0) == "written"
+    assert terms == 2
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("another", [False, True])
+async def test_a_loss_that_many_tasks_tell_of(hosts: str, another: bool) -> None:
+    """As one of them does: another term. Unless one has something else to say."""
+    terms = 0
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+
+        async def fail() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("mine")
+
+        async def serve(_: Grant) -> str:
+            nonlocal terms
+            terms += 1
+            if terms == 2:
+                return "second"
+            proxy.close()
+            await zk.session.state.wait_value(coord.SessionState.SUSPENDED)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(zk.get, "/")
+                nursery.start_soon(zk.exists, "/")
+                if another:
+                    nursery.start_soon(fail)
+                await end_session(hosts, zk)
+                proxy.reopen()
+            raise AssertionError
+
+        if not another:
+            assert await Election(zk, PATH).run(serve, pause=0.0) == "second"
+            return
+        with pytest.raises(ExceptionGroup) as caught:
+            await Election(zk, PATH).run(serve, pause=0.0)
+        assert caught.value.subgroup(KeyError) is not None

@@ -12,6 +12,7 @@ import coord
 from coord import Client, Loss
 from coord.wire.records import Op
 from recipes import Election, Grant, Lock, LockLost, ReadWriteLock
+from recipes.grant import Standing, holding, let_go_of_name
 from tests.recipes.faults import TIMEOUT, open_world
 from tests.recipes.lines import end_session, until_waiting
 from tests.recipes.proxy import open_proxy
@@ -112,6 +113,148 @@ async def test_a_block_that_ends_in_order_is_no_loss(autojump_clock: MockClock) 
                 assert gone.outcome is True
 
 
+@pytest.mark.trio
+async def test_whoever_finds_it_gone_ends_the_block(autojump_clock: MockClock) -> None:
+    """By a question or by a refused write, inside the block or outside: there is one answer to all."""
+    async with open_world(1) as world, trio.open_nursery() as nursery:
+        (member,) = world.members
+
+        async def verify(grant: Grant) -> None:
+            with pytest.raises(LockLost, match="znode is gone"):
+                await grant.verify()
+
+        async def write(grant: Grant) -> None:
+            with pytest.raises(LockLost, match="refused"):
+                async with grant.transaction() as transaction:
+                    transaction.create("/late")
+
+        for find_out in (verify, write):
+            outside = Outside(nursery)
+            with pytest.raises(LockLost, match="gone"):
+                async with Lock(member.zk, PATH) as grant:
+                    outside.watch(grant)
+                    await world.zk.delete(grant.path)
+                    nursery.start_soon(find_out, grant)
+                    await trio.sleep(1)
+                    pytest.fail("nobody has stopped it")
+            await world.settle()
+            assert outside.outcome is True
+        assert await world.zk.exists("/late") is None
+
+
+@pytest.mark.trio
+async def test_verifying_in_a_session_that_ends_is_a_loss(hosts: str) -> None:
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+        with pytest.raises(LockLost, match="session"):
+            async with Lock(zk, PATH) as grant:
+                proxy.close()
+                await zk.session.state.wait_value(coord.SessionState.SUSPENDED)
+                await end_session(hosts, zk)
+                proxy.reopen()
+                with trio.CancelScope(shield=True):  # so that it is the question that notices
+                    await grant.verify()
+
+
+@pytest.mark.trio
+async def test_a_block_that_has_ended_proves_nothing_and_was_not_lost(zk: Client) -> None:
+    async with Lock(zk, PATH) as grant:
+        grant.ensure()
+    with pytest.raises(LockLost, match="its block has ended"):
+        grant.ensure()
+    with pytest.raises(LockLost, match="its block has ended"):
+        await grant.verify()
+    with pytest.raises(LockLost, match="its block has ended"):
+        async with grant.transaction() as transaction:
+            transaction.create("/late")
+    assert not grant.lost
+    assert not await grant.wait_lost()
+
+
+@pytest.mark.trio
+async def test_a_name_that_is_anothers_by_now_proves_nothing(hosts: str, zk: Client) -> None:
+    """Not every grant's znode has a name that nobody else uses."""
+    async with coord.connect(hosts, timeout=30) as slow:
+
+        async def hold(stat: coord.Stat) -> None:
+            standing = Standing("/name", stat.czxid, slow.session.id)
+            async with holding(
+                slow,
+                standing,
+                error=LockLost,
+                what="name",
+                policy=Loss.DEADLINE,
+                release=trio.lowlevel.checkpoint,
+            ) as grant:
+                await zk.delete("/name")
+                await zk.create("/name")
+                await grant.wait_revoked()
+
+        _, stat = await slow.create_with_stat("/name", ephemeral=True)
+        with trio.fail_after(5), pytest.raises(LockLost, match="its znode is gone"):
+            await hold(stat)
+
+
+@pytest.mark.trio
+async def test_letting_go_of_a_name_asks_the_leader(hosts: str) -> None:
+    """A create whose reply was lost may be unknown yet to the server we are connected to now."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as zk:
+        await zk.create("/name", ephemeral=True)
+        await let_go_of_name(zk, "/name")
+        assert [Op(op) for op in proxy.requests[-3:]] == [Op.SYNC, Op.EXISTS, Op.DELETE]
+
+
+@pytest.mark.trio
+async def test_move_on_leaves_without_an_error_whoever_notices(zk: Client) -> None:
+    async def verify(grant: Grant) -> None:
+        await grant.verify()
+
+    async def write(grant: Grant) -> None:
+        async with grant.transaction() as transaction:
+            transaction.create("/late")
+
+    for notice in (verify, write):
+        async with Lock(zk, PATH).acquire(on_loss="move_on") as grant:
+            await zk.delete(grant.path)
+            await notice(grant)
+            pytest.fail("it was noticed")
+        assert grant.lost
+    with pytest.raises(LockLost):  # what another lock says is the body's own
+        async with Lock(zk, PATH).acquire(on_loss="move_on"), Lock(zk, "/other") as other:
+            await zk.delete(other.path)
+            await other.verify()
+
+
+@pytest.mark.trio
+async def test_a_transaction_that_was_committed_in_its_block(zk: Client) -> None:
+    async with Lock(zk, PATH) as grant:
+        async with grant.transaction() as transaction:
+            transaction.create("/made")
+            assert await transaction.commit() == ["/made"]
+        assert transaction.results == ["/made"]
+
+
+@pytest.mark.trio
+async def test_the_client_is_closed_under_a_holder(hosts: str, zk: Client) -> None:
+    held, close = trio.Event(), trio.Event()
+
+    async def live(task_status: trio.TaskStatus[Client]) -> None:
+        async with coord.connect(hosts) as client:
+            task_status.started(client)
+            await close.wait()
+
+    async def hold(client: Client) -> None:
+        with pytest.raises(LockLost, match="the client was closed"):
+            async with Lock(client, PATH):
+                held.set()
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold, await nursery.start(live))
+        await held.wait()
+        close.set()
+    assert await zk.children(PATH) == []
+
+
 # -- being asked to let go -----------------------------------------------------------------------------
 
 
@@ -147,6 +290,15 @@ async def test_curators_revoker_is_understood_and_a_request_is_seen_that_came_be
         await zk.set(grant.path, b"__REVOKE__")
         with trio.fail_after(5):
             await grant.wait_revoked()
+
+
+@pytest.mark.trio
+async def test_it_is_the_present_holder_that_is_asked(hosts: str, zk: Client) -> None:
+    """The server at hand may not know yet that the last one has let go."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as other:
+        async with Lock(zk, PATH):
+            assert await Lock(other, PATH).request_release() == 1
+            assert proxy.requests[0] == Op.SYNC
 
 
 @pytest.mark.trio

@@ -136,6 +136,18 @@ async def test_pitfall_3_trying_leaves_nothing(zk: Client) -> None:
 
 
 @pytest.mark.trio
+async def test_pitfall_3_trying_does_not_believe_a_server_that_lags_behind(hosts: str, zk: Client) -> None:
+    """To which a holder may seem to be there that has let go. And it costs no more than one look."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as client:
+        async with Lock(zk, PATH):
+            with pytest.raises(trio.WouldBlock):
+                async with Lock(client, PATH).acquire(wait=False):
+                    pytest.fail("held twice")
+        await client.janitor.idle()
+        assert proxy.requests == [Op.SYNC, Op.GET_CHILDREN]
+
+
+@pytest.mark.trio
 async def test_two_that_try_at_once(zk: Client) -> None:
     """Both may see an empty line; at most one has the lock at a time, and nothing stays."""
     holders: list[int] = []
@@ -626,3 +638,35 @@ def test_what_a_grant_says_of_itself() -> None:
     assert issubclass(LockLost, coord.CoordError)
     assert Grant.__doc__ is not None
     assert Proxy.__doc__ is not None
+
+
+# -- places -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_at_the_root_of_a_chroot_that_is_not_there_yet(hosts: str) -> None:
+    async with coord.connect(f"{hosts}/not/yet") as zk:
+        async with Lock(zk, "/").watch_holders() as holders:
+            assert await anext(holders) == ()
+            async with Lock(zk, "/") as grant:
+                assert [one.path for one in await anext(holders)] == [grant.path]
+        assert await zk.children("/") == []
+
+
+@pytest.mark.trio
+async def test_what_is_no_path(zk: Client) -> None:
+    for path in ("locks", ""):  # which is not the root
+        with pytest.raises(ValueError, match="begins with a slash"):
+            Lock(zk, path)
+    with pytest.raises(coord.BadArguments, match="empty component"):
+        async with Lock(zk, "/a//b"):
+            pytest.fail("held")
+
+
+@pytest.mark.trio
+async def test_below_a_znode_that_can_have_no_children(zk: Client) -> None:
+    await zk.create("/eph", ephemeral=True)
+    for path in ("/eph", "/eph/lock"):
+        with pytest.raises(coord.NoChildrenForEphemerals):
+            async with Lock(zk, path):
+                pytest.fail("held")

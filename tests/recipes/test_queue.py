@@ -430,6 +430,23 @@ async def test_pitfall_43_the_body_is_stopped_when_the_session_ends(hosts: str, 
 
 
 @pytest.mark.trio
+async def test_a_write_for_an_item_that_another_has_by_now_is_refused(hosts: str, zk: Client) -> None:
+    """The znode that would be checked is there: it is the other's, by the same name."""
+    await Queue(zk, PATH).put(b"one")
+    async with coord.connect(hosts, timeout=30) as client:
+        with pytest.raises(ItemLost):
+            async with Queue(client, PATH).take() as item:
+                await end_session(hosts, client)
+                with trio.CancelScope(shield=True):  # a program that does not stop when told to
+                    await client.session.state.wait_value(coord.SessionState.EXPIRED)
+                    await client.session.state.wait_value(coord.SessionState.CONNECTED)
+                    async with Queue(zk, PATH).take(timeout=10):
+                        async with item.transaction() as late:
+                            late.create("/late")
+    assert await zk.exists("/late") is None
+
+
+@pytest.mark.trio
 async def test_the_body_is_stopped_before_another_can_have_the_item(autojump_clock: MockClock) -> None:
     async with open_world(2) as world:
         one, two = world.members

@@ -292,6 +292,48 @@ async def test_what_is_raised_in_the_inner_block_leaves_as_it_is(zk: Client) -> 
     await until_empty(zk, PATH)
 
 
+@pytest.mark.trio
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_downgrade_that_was_cancelled_leaves_nothing_held(
+    hosts: str, zk: Client, executed: bool
+) -> None:
+    """Whether it was done is unknown then: the block around it must not believe that it writes alone."""
+    async with open_proxy(hosts) as proxy, coord.connect(proxy.hosts, timeout=30) as slow:
+        rw = ReadWriteLock(slow, PATH)
+        async with rw.write as grant:
+            if executed:
+                proxy.swallow_reply(Op.MULTI, then_closed=True)
+            else:
+                proxy.hold_off()
+                proxy.lose_request(Op.MULTI)
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(cancel_when, proxy.lost, scope)
+                    async with rw.downgrade(grant):
+                        pytest.fail("downgraded")
+            proxy.reopen()
+            async with Lock(zk, PATH).acquire(timeout=5):  # another has it now
+                with pytest.raises(LockLost, match="given up"):
+                    grant.ensure()
+        assert await zk.children(PATH) == []
+        assert slow.session.generation == 1
+
+
+async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_downgrade_that_no_request_can_carry(zk: Client) -> None:
+    rw = ReadWriteLock(zk, PATH, bytes(1_048_500))
+    with trio.fail_after(10), pytest.raises(coord.errors.RequestTooLarge):
+        async with rw.write.acquire(data=b"small") as grant, rw.downgrade(grant):
+            pytest.fail("downgraded")
+    await zk.janitor.idle()
+    assert await zk.children(PATH) == []
+
+
 # -- what goes wrong ----------------------------------------------------------------------------------
 
 

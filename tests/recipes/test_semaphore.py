@@ -184,6 +184,7 @@ async def test_pitfall_25_an_attempt_that_does_not_wait_leaves_nothing(hosts: st
                         async with semaphore.acquire(2, wait=False):
                             pytest.fail("granted")
                     assert not {Op.CREATE, Op.CREATE2} & set(proxy.requests[before:])  # looked first
+                    assert proxy.requests[before] == Op.SYNC  # and at what is there now
                 async with semaphore.acquire(wait=False):
                     assert len(await semaphore.holders()) == 2
                     with pytest.raises(trio.TooSlowError):
@@ -226,6 +227,12 @@ async def test_bad_arguments(zk: Client) -> None:
         Semaphore(zk, PATH, None, layout=CURATOR)
     with pytest.raises(ValueError, match="not in a shared count"):
         Semaphore(zk, PATH, 1, shared_count="/count")
+    with pytest.raises(ValueError, match="none can be beside /"):
+        Semaphore(zk, "/", 1)
+    with pytest.raises(ValueError, match="32 bits"):
+        Semaphore(zk, PATH, 2**31, layout=CURATOR, shared_count="/count")
+    with pytest.raises(ValueError, match="32 bits"):
+        await Semaphore(zk, PATH, 1, layout=CURATOR, shared_count="/count").set_limit(2**31)
     with pytest.raises(ValueError, match="1 permit or more"):
         async with Semaphore(zk, PATH, 1).acquire(0):
             pytest.fail("granted")
@@ -572,3 +579,13 @@ async def test_cancelled_while_it_waits_it_leaves_no_znode(autojump_clock: MockC
                     assert await zk.exists(path) is None or await zk.children(path) == []
 
             assert await cancel_everywhere(attempt, nothing_stays) > 50
+
+
+@pytest.mark.trio
+async def test_permits_whose_data_no_request_can_carry(zk: Client) -> None:
+    """One permit could: so it is not found out before the turn has come."""
+    with trio.fail_after(10), pytest.raises(coord.errors.RequestTooLarge):
+        async with Semaphore(zk, PATH, 3, bytes(400_000)).acquire(3):
+            pytest.fail("granted")
+    await zk.janitor.idle()
+    assert await zk.children(QUEUE[KAZOO]) == await zk.children(PATH) == []

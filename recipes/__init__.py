@@ -29,9 +29,9 @@ by default, Curator's where asked for (``layout=CURATOR``), Kafka's brokers.
 
 What they have in common:
 
-- **The body stops in time.** The block of a lock, a leadership or a controller's term runs in a cancel scope
-  whose deadline moves on only while the session is surely alive. When it passes, the body is cancelled and
-  `LockLost`, `LeadershipLost` or `ControllerMoved` raised in its place: before anybody else can have been
+- **The body stops in time.** The block of whatever is held (a lock, a permit, an item, a term) runs in a
+  cancel scope whose deadline moves on only while the session is surely alive. When it passes, the body is
+  cancelled and `LockLost` or another `GrantLost` raised in its place: before anybody else can have been
   granted the same.
 - **Every grant has a fence.** `Grant.token` rises with every grant anywhere in the ensemble, for stores that
   can refuse older ones; `Grant.transaction` is for ZooKeeper's own znodes: the server refuses it once the

@@ -89,6 +89,33 @@ async def test_every_way_of_losing_is_told(autojump_clock: MockClock, policy: Lo
 
 
 @pytest.mark.trio
+@pytest.mark.parametrize(
+    ("policy", "seconds"),
+    [(Loss.IMMEDIATE, 0), (Loss.DEADLINE, TIMEOUT * 5 / 6), (Loss.EXPIRED, 2 * TIMEOUT)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+async def test_each_policy_stops_the_block_at_its_moment(
+    autojump_clock: MockClock, policy: Loss, seconds: float
+) -> None:
+    """The connection is gone, and comes back after two session timeouts: with the server's word."""
+    async with open_world(1) as world:
+        (member,) = world.members
+
+        async def come_back() -> None:
+            await trio.sleep(2 * TIMEOUT)
+            member.proxy.reopen()
+
+        with pytest.raises(LockLost):
+            async with Lock(member.zk, PATH, policy=policy):
+                member.proxy.close()
+                begin = trio.current_time()
+                member.start(come_back)
+                await trio.sleep_forever()
+        # (Attempts to connect are made once a second or more often.)
+        assert begin + seconds <= trio.current_time() + 1e-6 < begin + seconds + TIMEOUT / 6
+
+
+@pytest.mark.trio
 async def test_a_block_that_ends_in_order_is_no_loss(autojump_clock: MockClock) -> None:
     async with open_world(1) as world, trio.open_nursery() as nursery:
         (member,) = world.members

@@ -21,7 +21,7 @@ from coord.server.peers import PeerNetwork
 from coord.wire.members import Proposal
 from coord.zab.peer import Epochs, Peer
 from coord.zab.quorum import Majority
-from tests.servers import free_port
+from tests.servers import free_ports
 
 TICK_SECONDS = 0.01
 
@@ -150,9 +150,10 @@ def configs_of(
     count: int, *, observers: int = 0, secrets: Mapping[int, bytes] | None = None
 ) -> dict[int, Config]:
     """Of members 1 … count on free ports of the loopback interface; the last ones are observers."""
+    ports = iter(free_ports(2 * count))
     members = {
         one: Member(
-            "127.0.0.1", free_port(), free_port(), "observer" if one > count - observers else "participant"
+            "127.0.0.1", next(ports), next(ports), "observer" if one > count - observers else "participant"
         )
         for one in range(1, count + 1)
     }

@@ -12,6 +12,7 @@ Synopsis::
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -29,16 +30,30 @@ WITHOUT_CLICK = """\
 coord: `coord serve zoo.cfg`, `coord ensemble 3` and `coord demo` are all that works without click;
 for the commands that talk to a server: pip install 'coord[cli]'"""
 
+OUTPUT_UNWANTED: Final = 1
+"""The exit code where nobody reads what is printed."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the result is the process's exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever reads (`| head`) has seen enough. The interpreter would try once more, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_UNWANTED
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Find the command and hand over."""
     if arguments and arguments[0] in PROGRAMS:
-        return int(import_module(PROGRAMS[arguments[0]]).main(arguments[1:]))
+        return int(import_module(PROGRAMS[arguments[0]]).main(list(arguments[1:])))
     if find_spec("click") is None:
         print(WITHOUT_CLICK, file=sys.stderr)
         return 2
-    return int(import_module("coord.cli.app").main(arguments))
+    return int(import_module("coord.cli.app").main(list(arguments)))
 
 
 if __name__ == "__main__":

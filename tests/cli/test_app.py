@@ -272,6 +272,16 @@ def test_serve_and_demo_need_no_extra(program: str) -> None:
     assert f"coord {program}" in ran.stdout
 
 
+def test_a_reader_that_has_seen_enough_is_no_error_to_be_traced() -> None:
+    command = [sys.executable, "-m", "coord", "demo", "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_members_without_an_ensemble(run: Callable[[str], Ran], server: str) -> None:
     ran = run("members")
     assert ran.code == 0

@@ -29,9 +29,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
-import trio
 from trio_util import AsyncValue
 
 from coord import (
@@ -40,6 +39,7 @@ from coord import (
     Loss,
     NodeExists,
     NoNode,
+    RequestTooLarge,
     SessionExpired,
     Stat,
 )
@@ -57,12 +57,10 @@ from recipes.kafka import (
     encode_broker,
 )
 from recipes.leaving import leave
+from recipes.names import TAKEOVER_TIMEOUTS, until_gone, whose
 from recipes.term import Term, reign
 
 T = TypeVar("T")
-
-TAKEOVER_TIMEOUTS: Final = 1.5
-"""of the session timeout: how long a foreign registration under our id may take to vanish"""
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ class BrokerRegistry:
             nonlocal standing
             while True:
                 if standing is not None:
-                    await self._until_gone(standing)
+                    await until_gone(self._zk, standing)
                 standing = await self._enrol(me, takeover_seconds)
 
         try:
@@ -182,7 +180,7 @@ class BrokerRegistry:
     async def _ensure(self, path: str) -> None:
         try:
             await self._zk.ensure_path(path)
-        except (ConnectionLost, SessionExpired):
+        except SessionExpired:
             pass
 
     async def _enrol(self, me: Registration, takeover_seconds: float | None) -> Standing:
@@ -191,7 +189,9 @@ class BrokerRegistry:
                 await self._refuse_clash(me.info)
                 standing = await self._create(me)
                 if standing is None:
-                    standing = await self._resolve(me, takeover_seconds)
+                    standing = await self._whose(me, takeover_seconds)
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except (SessionExpired, ConnectionLost):
                 continue  # if it was created after all, it will be found to be ours
             if standing is not None and standing.session_id == self._zk.session.id:
@@ -231,54 +231,13 @@ class BrokerRegistry:
             await self._ensure(self.chroot + BROKERS)
             return await self._create(me)
 
-    async def _resolve(self, me: Registration, takeover_seconds: float | None) -> Standing | None:
-        """There is a registration under our id: whose? None once it is gone."""
+    async def _whose(self, me: Registration, takeover_seconds: float | None) -> Standing | None:
         path = self._path(me.id)
-        stat = await self._zk.exists(path, linearizable=True)
-        if stat is None:
-            return None
-        if stat.ephemeral_owner == self._zk.session.id:
-            return Standing(path, stat.czxid, stat.ephemeral_owner)  # the reply was lost, not the create
-        if stat.ephemeral_owner in me.sessions:
-            await self._delete_stale(path)
-            return None
-        await self._outwait(path, me, takeover_seconds)
-        return None
-
-    async def _delete_stale(self, path: str) -> None:
-        try:
-            await self._zk.delete(path)
-        except NoNode:
-            pass
-
-    async def _outwait(self, path: str, me: Registration, takeover_seconds: float | None) -> None:
         seconds = takeover_seconds
         if seconds is None:
             seconds = TAKEOVER_TIMEOUTS * self._zk.session.timeout
-        first = await self._zk.exists(path)
-        if first is None:
-            return
-        with trio.move_on_after(seconds), self._zk.watch() as watch:
-            if await self._zk.exists(path, watch=watch) is None:
-                return
-            await watch.wait()
-            return
-        # Perhaps we have only been without a connection for so long: it takes a look to say that it is alive.
-        stat = await self._zk.exists(path, linearizable=True)
-        if stat is not None and stat.czxid == first.czxid:
-            raise BrokerIdTaken(f"broker {me.id} is registered by another session", path=path)
-
-    async def _until_gone(self, standing: Standing) -> None:
-        """Return once our registration is not there any more: expired with its session, or deleted."""
-        while self._zk.session.id == standing.session_id:
-            try:
-                with self._zk.watch() as watch:
-                    stat = await self._zk.exists(standing.path, watch=watch)
-                    if stat is None or stat.czxid != standing.czxid:
-                        return
-                    await watch.wait()
-            except SessionExpired:
-                return
+        taken = BrokerIdTaken(f"broker {me.id} is registered by another session", path=path)
+        return await whose(self._zk, path, me.sessions, seconds=seconds, taken=taken)
 
     # -- seeing who is there ------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from coord import Client, ConnectionLost, NoNode, Stat, Watch
+from coord import Client, NoNode, Stat, Watch
 from recipes import leaders
 from recipes.brokers import BrokerRegistry
 from recipes.kafka import BROKERS, TOPICS, BadRecord, Replicas, TopicPartition
@@ -111,10 +111,7 @@ class Controller:
     async def _prepare(self) -> None:
         """Somebody, or something, was not there: perhaps what every look begins with."""
         for path in LISTS:
-            try:
-                await self._zk.ensure_path(self._chroot + path)
-            except ConnectionLost:
-                pass
+            await self._zk.ensure_path(self._chroot + path)
 
     async def _round(self, term: Term, watch: Watch, epochs: dict[int, int]) -> None:
         """Look and act; `epochs` is brought up to date."""

@@ -52,10 +52,7 @@ async def _ask(zk: Client, path: str, request: Leave) -> None:
         except NodeExists:
             return  # the reply was lost: nobody else has this epoch
         except NoNode:
-            try:
-                await zk.ensure_path(path.removesuffix(request.path) + SHUTDOWNS)
-            except ConnectionLost:
-                pass
+            await zk.ensure_path(path.removesuffix(request.path) + SHUTDOWNS)
         except ConnectionLost:
             continue
 

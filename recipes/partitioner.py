@@ -166,7 +166,7 @@ class Partitioner:
                     _, stat = await self._zk.create_with_stat(path, self.identifier.encode(), ephemeral=True)
                     return Standing(path, stat.czxid, stat.ephemeral_owner)
                 except NoNode:
-                    await self._make_party()
+                    await self._zk.ensure_path(self._party)
                 except RequestTooLarge:
                     raise  # it would be as large the next time
                 except ConnectionLost:
@@ -178,12 +178,6 @@ class Partitioner:
         except BaseException:
             self._zk.janitor.delete(path)
             raise
-
-    async def _make_party(self) -> None:
-        try:
-            await self._zk.ensure_path(self._party)
-        except ConnectionLost:
-            pass
 
 
 class _Share:

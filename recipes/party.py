@@ -21,10 +21,10 @@ Synopsis::
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
 from uuid import uuid4
 
 import trio
@@ -46,9 +46,7 @@ from recipes.errors import MemberNameTaken
 from recipes.grant import Standing, let_go, let_go_of_name
 from recipes.line import CURATOR, KAZOO, Layout
 from recipes.membership import PARTY_LAYOUTS, Member, PartyView, could_be_member, member_of, znode_name
-
-TAKEOVER_TIMEOUTS: Final = 1.5
-"""of the session timeout: how long a name may be another session's before it is somebody alive"""
+from recipes.names import TAKEOVER_TIMEOUTS, until_gone, whose
 
 
 @dataclass(eq=False)
@@ -107,7 +105,7 @@ class Party:
         async def keep() -> None:
             nonlocal standing
             while standing is not None:
-                await self._until_gone(standing)
+                await until_gone(self._zk, standing)
                 me.present.value = False
                 standing = await self._register(me, insistent=True)
 
@@ -131,7 +129,7 @@ class Party:
             try:
                 standing = await self._create(me)
                 if standing is None:
-                    standing = await self._resolve(me, insistent=insistent)
+                    standing = await self._whose(me, insistent=insistent)
             except RequestTooLarge:
                 raise  # it would be as large the next time
             except (SessionExpired, ConnectionLost):
@@ -152,45 +150,10 @@ class Party:
             except NoNode:
                 await self._zk.ensure_path(self.path)
 
-    async def _resolve(self, me: Membership, *, insistent: bool) -> Standing | None:
-        """There is a znode of our name: whose? None once it is gone."""
-        stat = await self._zk.exists(me.path, linearizable=True)
-        if stat is None:
-            return None
-        owner = stat.ephemeral_owner
-        if owner == self._zk.session.id:
-            return Standing(me.path, stat.czxid, owner)  # the reply was lost, not the create
-        if owner and owner in me.sessions:
-            try:
-                await self._zk.delete(me.path)
-            except NoNode:
-                pass
-            return None
-        await self._outwait(me.path, insistent=insistent)
-        return None
-
-    async def _outwait(self, path: str, *, insistent: bool) -> None:
-        seconds = float("inf") if insistent else TAKEOVER_TIMEOUTS * self._zk.session.timeout
-        with trio.move_on_after(seconds) as waiting:
-            while True:  # another's data may change as often as it likes
-                with self._zk.watch() as watch:
-                    if await self._zk.exists(path, watch=watch) is None:
-                        return
-                    await watch.wait()
-        if waiting.cancelled_caught:
-            raise MemberNameTaken("another session is a member under this name", path=path)
-
-    async def _until_gone(self, standing: Standing) -> None:
-        """Return once our znode is not there any more: gone with its session, or deleted."""
-        while self._zk.session.id == standing.session_id:
-            try:
-                with self._zk.watch() as watch:
-                    stat = await self._zk.exists(standing.path, watch=watch)
-                    if stat is None or stat.czxid != standing.czxid:
-                        return
-                    await watch.wait()
-            except SessionExpired:
-                return
+    async def _whose(self, me: Membership, *, insistent: bool) -> Standing | None:
+        seconds = math.inf if insistent else TAKEOVER_TIMEOUTS * self._zk.session.timeout
+        taken = MemberNameTaken("another session is a member under this name", path=me.path)
+        return await whose(self._zk, me.path, me.sessions, seconds=seconds, taken=taken)
 
     # -- seeing who is there ------------------------------------------------------------------------
 

@@ -315,7 +315,7 @@ class Semaphore(Acquirable[Grant]):
             return []  # the limit has changed
         except NoNode as error:
             if error.path != place.path:
-                await self._make_leases()
+                await self._zk.ensure_path(self._places.leases)
                 return []
             paths = await self._find(guids)  # was an attempt before, believed to be lost, done after all?
         except RequestTooLarge:
@@ -326,12 +326,6 @@ class Semaphore(Acquirable[Grant]):
         if one is None or one.ephemeral_owner != self._zk.session.id:
             return []
         return [Standing(path, one.czxid, one.ephemeral_owner) for path in paths]
-
-    async def _make_leases(self) -> None:
-        try:
-            await self._zk.ensure_path(self._places.leases)
-        except ConnectionLost:
-            pass
 
     async def _find(self, guids: list[UUID]) -> list[str]:
         try:

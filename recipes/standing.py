@@ -210,17 +210,11 @@ class Line:
                 return Standing(path, stat.czxid, stat.ephemeral_owner)
             except NoNode:
                 # Here and not before the loop: an empty container may be deleted at any time.
-                await self._make_parent()
+                await self._client.ensure_path(self._parent)
             except RequestTooLarge:
                 raise  # it would be as large the next time
             except ConnectionLost:
                 return await self._find(guid)
-
-    async def _make_parent(self) -> None:
-        try:
-            await self._client.ensure_path(self._parent)
-        except ConnectionLost:
-            pass  # the create that follows tells
 
     async def _find(self, guid: UUID) -> Standing | None:
         """Look for the znode of a create whose reply was lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from math import inf
 
 import pytest
@@ -149,9 +150,9 @@ async def test_a_closed_client_says_so_to_everybody(autojump_clock: MockClock) -
     async with open_scripted() as server, trio.open_nursery() as nursery:
         raised: list[BaseException] = []
 
-        async def wait_for(what: object) -> None:
+        async def wait_for(what: Callable[[], Awaitable[object]]) -> None:
             try:
-                await what()  # type: ignore[operator]  # a coroutine function, one of several kinds
+                await what()
             except coord.ClientClosed as error:
                 raised.append(error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -41,8 +43,8 @@ async def test_null_data_reads_as_empty(zk: Client) -> None:
     ],
     ids=str,
 )
-async def test_kinds_of_znodes(options: dict[str, object], numbered: bool, owned: bool, zk: Client) -> None:
-    path, stat = await zk.create_with_stat("/n", b"", **options)  # type: ignore[arg-type]  # as parametrized
+async def test_kinds_of_znodes(options: dict[str, Any], numbered: bool, owned: bool, zk: Client) -> None:
+    path, stat = await zk.create_with_stat("/n", b"", **options)
     assert path == ("/n0000000000" if numbered else "/n")
     assert stat.ephemeral_owner == (zk.session.id if owned else 0)
     assert (await zk.get(path))[1] == stat
@@ -69,9 +71,9 @@ async def test_parents_are_made_on_request(zk: Client) -> None:
     [{"container": True, "ephemeral": True}, {"ttl": 1.0, "ephemeral": True}, {"ttl": 0.0}, {"ttl": 1e12}],
     ids=str,
 )
-async def test_options_that_exclude_each_other(options: dict[str, object], zk: Client) -> None:
+async def test_options_that_exclude_each_other(options: dict[str, Any], zk: Client) -> None:
     with pytest.raises(coord.BadArguments):
-        await zk.create("/a", b"", **options)  # type: ignore[arg-type]  # as parametrized
+        await zk.create("/a", b"", **options)
 
 
 @pytest.mark.trio

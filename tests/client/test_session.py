@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -72,9 +73,9 @@ def sent(session: Session, now: float = 0.0) -> list[tuple[int, int, bytes]]:
     return [(*struct.unpack_from(">ii", frame), frame[8:]) for frame in buffer.frames()]
 
 
-def opened(now: float = 0.0, **arguments: object) -> Session:
+def opened(now: float = 0.0, **arguments: Any) -> Session:
     """A connected session of 12 s; it pings after 4, gives up after 2 more, and keeps a margin of 2."""
-    session = Session(12, **arguments)  # type: ignore[arg-type]  # each test knows what it passes
+    session = Session(12, **arguments)
     session.attach(now)
     session.outgoing(now)
     session.receive(hello(), now)

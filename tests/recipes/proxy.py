@@ -12,7 +12,7 @@ Synopsis::
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -120,7 +120,13 @@ class Proxy:
         finally:
             self._connections.discard(connection)
 
-    async def _pump(self, connection, source, sink, look) -> None:  # type: ignore[no-untyped-def]  # two of a kind
+    async def _pump(
+        self,
+        connection: _Connection,
+        source: trio.SocketStream,
+        sink: trio.SocketStream,
+        look: Callable[[_Connection, bytes], bool],
+    ) -> None:
         """Pass whole frames on, for as long as `look` lets them."""
         buffer, hello = b"", True
         async for data in source:

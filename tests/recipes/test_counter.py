@@ -15,7 +15,7 @@ from coord.wire.records import Op
 from recipes import INT32, INT64, TEXT, Counter, OutcomeUnknown
 from recipes.counter import Codec, N
 from tests.recipes.faults import cancel_everywhere, open_world
-from tests.recipes.proxy import open_proxy
+from tests.recipes.proxy import Proxy, open_proxy
 
 PATH = "/stats/hits"
 
@@ -151,11 +151,11 @@ async def test_pitfall_44_a_lost_reply_adds_nothing_twice(hosts: str, zk: Client
         assert await Counter(client, PATH).add(100, at_least_once=True) == 211
 
 
-async def _end_session(hosts: str, client: Client, proxy: object) -> None:
-    await proxy.lost.wait()  # type: ignore[attr-defined]  # a Proxy
+async def _end_session(hosts: str, client: Client, proxy: Proxy) -> None:
+    await proxy.lost.wait()
     async with coord.connect(hosts, session=client.session.handle):
         pass
-    proxy.reopen()  # type: ignore[attr-defined]  # likewise
+    proxy.reopen()
 
 
 @pytest.mark.trio

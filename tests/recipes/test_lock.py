@@ -257,7 +257,9 @@ async def test_pitfall_15_tokens_rise_even_when_the_parent_is_made_anew(zk: Clie
     for _ in range(3):
         async with Lock(zk, PATH) as grant:
             tokens.append(grant.token)
-            assert (await zk.exists(grant.path)).czxid == grant.token  # type: ignore[union-attr]  # it is there
+            stat = await zk.exists(grant.path)
+            assert stat is not None
+            assert stat.czxid == grant.token
         await zk.delete(PATH)
     assert tokens == sorted(set(tokens))
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,19 +13,8 @@ from kazoo.client import KazooClient
 import coord
 from recipes import BrokerInfo, BrokerRegistry, Controller, TopicPartition, Topics
 from tests.recipes.cluster import until, until_gone, until_led
-from tests.servers import ServerProcess
 
 ORDERS = TopicPartition("orders", 0)
-
-
-@pytest.fixture
-def kazoo(tmp_path: Path) -> Iterator[KazooClient]:
-    with ServerProcess(tmp_path) as server:
-        client = KazooClient(server.hosts, timeout=30)
-        client.start(timeout=15)
-        yield client
-        client.stop()
-        client.close()
 
 
 @pytest.mark.trio

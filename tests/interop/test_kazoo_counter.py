@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,9 @@ from kazoo.client import KazooClient
 import coord
 from recipes import INT32, TEXT, Counter
 from recipes.counter import Codec
-from tests.servers import ServerProcess, skip_without_its_server
+from tests.servers import ServerProcess
 
 TIMES = 25
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    skip_without_its_server()
-    with ServerProcess(tmp_path_factory.mktemp("kazoo"), {"tickTime": "500"}) as process:
-        yield process
-
-
-@pytest.fixture
-def kazoo(server: ServerProcess) -> Iterator[KazooClient]:
-    client = KazooClient(server.hosts, timeout=10.0)
-    client.start(timeout=10)
-    yield client
-    client.stop()
-    client.close()
 
 
 @pytest.mark.trio

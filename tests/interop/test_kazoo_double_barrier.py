@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import trio
-from kazoo.client import KazooClient
 
 import coord
 from coord import Client
 from recipes import Barrier, DoubleBarrier
+from tests.kazoo_client import kazoo_client
 from tests.servers import ServerProcess
 
 PATH = "/shared/phase"
 ROUNDS = 5
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as process:
-        yield process
-
-
-@contextmanager
-def kazoo(hosts: str) -> Iterator[KazooClient]:
-    client = KazooClient(hosts, timeout=30)
-    client.start(timeout=15)
-    try:
-        yield client
-    finally:
-        client.stop()
-        client.close()
 
 
 async def in_thread(fn: Callable[..., object], *args: object) -> None:
@@ -53,7 +35,7 @@ async def test_a_barrier_of_either_kind_holds_both(server: ServerProcess) -> Non
         barrier = Barrier(zk, "/shared/gate")
 
         def opened_by_us(token: trio.lowlevel.TrioToken) -> None:
-            with kazoo(server.hosts) as client:
+            with kazoo_client(server.hosts) as client:
                 theirs = client.Barrier("/shared/gate")
                 assert not theirs.wait(0)
                 trio.from_thread.run(barrier.open, trio_token=token)
@@ -92,7 +74,7 @@ async def test_kazoos_members_and_ours_start_and_finish_together(
             all_in[number].set()
 
     def their_member(token: trio.lowlevel.TrioToken) -> None:
-        with kazoo(server.hosts) as client:
+        with kazoo_client(server.hosts) as client:
             for number in range(ROUNDS):
                 barrier = client.DoubleBarrier(f"{path}/{number}", count)
                 barrier.enter()
@@ -132,7 +114,7 @@ async def test_whoever_comes_or_goes_first(server: ServerProcess, we_leave_first
     entered, leave, done = trio.Event(), trio.Event(), trio.Event()
 
     def their_member(token: trio.lowlevel.TrioToken) -> None:
-        with kazoo(server.hosts) as client:
+        with kazoo_client(server.hosts) as client:
             barrier = client.DoubleBarrier(path, 2)
             barrier.enter()
             trio.from_thread.run_sync(entered.set, trio_token=token)
@@ -169,7 +151,7 @@ async def test_who_comes_while_kazoos_member_leaves_does_not_trap_it(server: Ser
     leave, done = trio.Event(), trio.Event()
 
     def their_member(token: trio.lowlevel.TrioToken) -> None:
-        with kazoo(server.hosts) as client:
+        with kazoo_client(server.hosts) as client:
             barrier = client.DoubleBarrier(path, 2)
             barrier.enter()
             trio.from_thread.run(leave.wait, trio_token=token)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,25 +12,9 @@ from kazoo.client import KazooClient
 
 import coord
 from recipes import Lease, MultiLease
-from tests.servers import ServerProcess, skip_without_its_server
+from tests.servers import ServerProcess
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, 300_000, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    skip_without_its_server()
-    with ServerProcess(tmp_path_factory.mktemp("kazoo"), {"tickTime": "500"}) as process:
-        yield process
-
-
-@pytest.fixture
-def kazoo(server: ServerProcess) -> Iterator[KazooClient]:
-    client = KazooClient(server.hosts, timeout=10.0)
-    client.start(timeout=10)
-    yield client
-    client.stop()
-    client.close()
 
 
 @pytest.fixture

@@ -8,29 +8,21 @@ kazoo runs in threads beside our tasks. Whoever is inside is counted by both, an
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 import trio
-from kazoo.client import KazooClient
 from kazoo.exceptions import LockTimeout
 
 import coord
 from coord import Client
 from recipes import Election, Grant, Lock, ReadWriteLock, Semaphore, SemaphoreMismatch
+from tests.kazoo_client import kazoo_client
 from tests.recipes.lines import until_waiting
-from tests.servers import ServerProcess, skip_without_its_server
+from tests.servers import ServerProcess
 
 ROUNDS = 8
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    skip_without_its_server()
-    with ServerProcess(tmp_path_factory.mktemp("kazoo-locks"), {"tickTime": "500"}) as process:
-        yield process
 
 
 @pytest.fixture
@@ -47,17 +39,6 @@ def path() -> str:
 async def zk(hosts: str) -> AsyncIterator[Client]:
     async with coord.connect(hosts, timeout=30) as client:
         yield client
-
-
-@contextmanager
-def kazoo(hosts: str) -> Iterator[KazooClient]:
-    client = KazooClient(hosts, timeout=30)
-    client.start(timeout=15)
-    try:
-        yield client
-    finally:
-        client.stop()
-        client.close()
 
 
 class Inside:
@@ -90,7 +71,7 @@ async def test_readers_and_writers_of_both_exclude_each_other(hosts: str, path: 
     inside = Inside()
 
     def theirs(read: bool) -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             for _ in range(ROUNDS):
                 with client.ReadLock(path) if read else client.WriteLock(path):
                     inside.enter(read=read)
@@ -125,7 +106,7 @@ async def test_a_writer_of_kazoo_waits_for_our_downgraded_reader(hosts: str, pat
     order: list[str] = []
 
     def theirs(name: str, read: bool) -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             with client.ReadLock(path, name) if read else client.WriteLock(path, name):
                 order.append(name)
 
@@ -154,7 +135,7 @@ async def test_one_order_of_readers_and_writers(hosts: str, path: str, zk: Clien
     release = threading.Event()
 
     def theirs(name: str, read: bool) -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             with client.ReadLock(path, name) if read else client.WriteLock(path, name):
                 inside.enter(name, read=read)
                 release.wait(10)
@@ -195,7 +176,7 @@ async def test_permits_of_both_are_counted_together(hosts: str, path: str, zk: C
     inside = Inside()
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             for _ in range(ROUNDS):
                 with client.Semaphore(path, "kazoo's", max_leases=3):
                     inside.enter(read=True)
@@ -230,7 +211,7 @@ async def test_a_queue_of_both_and_a_limit_that_both_check(hosts: str, path: str
     order: list[str] = []
 
     def look() -> list[str]:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             with pytest.raises(ValueError, match="Inconsistent max leases: 1, expected: 2"):
                 client.Semaphore(path, max_leases=2).acquire()
             with pytest.raises(LockTimeout):
@@ -241,7 +222,7 @@ async def test_a_queue_of_both_and_a_limit_that_both_check(hosts: str, path: str
             return holders
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             with client.Semaphore(path, "kazoo's", max_leases=1):
                 order.append("theirs")
 
@@ -265,7 +246,7 @@ async def test_the_limit_of_a_semaphore_that_kazoo_made(hosts: str, path: str, z
     held, release = threading.Event(), threading.Event()
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             with client.Semaphore(path, "kazoo's", max_leases=2):
                 held.set()
                 release.wait(10)
@@ -292,7 +273,7 @@ async def test_a_limit_that_changes_while_kazoo_waits(hosts: str, path: str, zk:
     entered, release = threading.Semaphore(0), threading.Event()
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             with client.Semaphore(path, "kazoo's", max_leases=2):
                 entered.release()
                 release.wait(10)
@@ -325,7 +306,7 @@ async def test_locks_of_both_exclude_each_other(hosts: str, path: str, zk: Clien
     inside = Inside()
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             for _ in range(ROUNDS):
                 with client.Lock(path):
                     inside.enter()
@@ -357,7 +338,7 @@ async def test_leaders_of_both_follow_each_other(hosts: str, path: str, zk: Clie
         seen.wait(10)
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             client.Election(path, "kazoo's").run(lead)
 
     async def serve(term: Grant) -> None:

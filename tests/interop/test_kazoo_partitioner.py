@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import trio
-from kazoo.client import KazooClient
 from kazoo.recipe.partitioner import SetPartitioner
 
 import coord
 from recipes import Partitioner
+from tests.kazoo_client import kazoo_client
 from tests.recipes.test_partitioner import ITEMS, Floor
-from tests.servers import ServerProcess, skip_without_its_server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    skip_without_its_server()
-    with ServerProcess(tmp_path_factory.mktemp("partitioner"), {"tickTime": "500"}) as process:
-        yield process
-
-
-@contextmanager
-def kazoo(hosts: str) -> Iterator[KazooClient]:
-    client = KazooClient(hosts, timeout=10)
-    client.start(timeout=15)
-    try:
-        yield client
-    finally:
-        client.stop()
-        client.close()
+from tests.servers import ServerProcess
 
 
 class Theirs:
@@ -56,7 +36,7 @@ class Theirs:
 
     def _run(self) -> None:
         changed, mine = threading.Event(), list[str]()
-        with kazoo(self._hosts) as client:
+        with kazoo_client(self._hosts) as client:
             partitioner = SetPartitioner(
                 client,
                 self._path,

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import trio
-from kazoo.client import KazooClient
 
 import coord
 from recipes import KAZOO, KAZOO_SHALLOW, Layout, Party
+from tests.kazoo_client import kazoo_client
 from tests.servers import ServerProcess
 
 PATH = "/shared/party"
 LAYOUTS = pytest.mark.parametrize("layout", [KAZOO, KAZOO_SHALLOW])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as process:
-        yield process
-
-
-@contextmanager
-def kazoo(hosts: str) -> Iterator[KazooClient]:
-    client = KazooClient(hosts, timeout=30)
-    client.start(timeout=15)
-    try:
-        yield client
-    finally:
-        client.stop()
-        client.close()
 
 
 @pytest.mark.trio
@@ -41,7 +22,7 @@ async def test_each_sees_the_other(server: ServerProcess, layout: Layout) -> Non
     def call(fn: Any, *args: Any) -> Any:
         return trio.to_thread.run_sync(fn, *args)
 
-    with kazoo(server.hosts) as client:
+    with kazoo_client(server.hosts) as client:
         kind = client.Party if layout == KAZOO else client.ShallowParty
         path = f"{PATH}/{layout.name}"
         theirs = kind(path, "kazoo-7")

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trio
-from kazoo.client import KazooClient
 
 import coord
 from recipes import Queue
-from tests.servers import ServerProcess, skip_without_its_server
+from tests.kazoo_client import kazoo_client
+from tests.servers import ServerProcess
 
 ITEMS = 40
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    skip_without_its_server()
-    with ServerProcess(tmp_path_factory.mktemp("kazoo"), {"tickTime": "500"}) as process:
-        yield process
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     return f"/queues/{tmp_path.name}"
-
-
-@contextmanager
-def kazoo(server: ServerProcess) -> Iterator[KazooClient]:
-    client = KazooClient(server.hosts, timeout=10.0)
-    client.start(timeout=10)
-    try:
-        yield client
-    finally:
-        client.stop()
-        client.close()
 
 
 @pytest.mark.trio
@@ -59,7 +39,7 @@ async def test_each_item_is_worked_on_by_one(server: ServerProcess, path: str) -
             seen.append(data)
 
     def theirs() -> None:
-        with kazoo(server) as client:
+        with kazoo_client(server.hosts) as client:
             queue = client.LockingQueue(path)
             queue.put_all([b"kazoo %d" % i for i in range(ITEMS // 2)])
             while len(seen) < ITEMS:
@@ -97,7 +77,7 @@ async def test_what_one_holds_the_other_does_not_get(server: ServerProcess, path
     """Ours is given back, and theirs comes free with its session; the priorities are one order."""
     async with coord.connect(server.hosts) as zk:
         queue = Queue(zk, path)
-        with kazoo(server) as client:
+        with kazoo_client(server.hosts) as client:
             theirs = client.LockingQueue(path)
 
             def ask(timeout: float) -> bytes | None:
@@ -129,7 +109,7 @@ async def test_a_kazoo_that_waits_is_woken_by_what_we_give_back(server: ServerPr
     looked = threading.Event()
     async with coord.connect(server.hosts) as zk:
         queue = Queue(zk, path)
-        with kazoo(server) as client:
+        with kazoo_client(server.hosts) as client:
             children = client.get_children
 
             def list_and_tell(where: str, *arguments: object) -> object:

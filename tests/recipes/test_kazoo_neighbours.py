@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import trio
-from kazoo.client import KazooClient
 
 from coord import Client
 from recipes import Election, Grant, Lock
+from tests.kazoo_client import kazoo_client
 
 PATH = "/shared/lock"
-
-
-@contextmanager
-def kazoo(hosts: str) -> Iterator[KazooClient]:
-    client = KazooClient(hosts, timeout=30)
-    client.start(timeout=15)
-    try:
-        yield client
-    finally:
-        client.stop()
-        client.close()
 
 
 async def until_waiting(zk: Client, count: int) -> None:
@@ -47,7 +34,7 @@ async def test_kazoo_and_we_exclude_each_other(hosts: str, zk: Client) -> None:
             entered += change > 0
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             for _ in range(10):
                 with client.Lock(PATH, "kazoo"):
                     enter(+1)
@@ -75,7 +62,7 @@ async def test_the_order_is_one_and_the_data_is_read_both_ways(hosts: str, zk: C
     looked = trio.Event()
 
     def theirs(token: trio.lowlevel.TrioToken) -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             shown.extend(client.Lock(PATH).contenders())
             trio.from_thread.run_sync(looked.set, trio_token=token)
             with client.Lock(PATH, "kazoo's"):
@@ -102,7 +89,7 @@ async def test_one_election(hosts: str, zk: Client) -> None:
     led: list[str] = []
 
     def theirs() -> None:
-        with kazoo(hosts) as client:
+        with kazoo_client(hosts) as client:
             client.Election(PATH, "kazoo").run(led.append, "kazoo")
 
     async def serve(term: Grant) -> None:

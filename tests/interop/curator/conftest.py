@@ -11,14 +11,12 @@ from uuid import uuid4
 import pytest
 
 import coord
-from tests.interop.curator.driver import Curator, CuratorClient, Jvm, missing_curator
+from tests.interop.curator.driver import Curator, CuratorClient, Jvm
 from tests.servers import ServerProcess
 
 
 @pytest.fixture(scope="session")
 def jvm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jvm]:
-    if reason := missing_curator():
-        pytest.skip(reason)
     with Jvm(tmp_path_factory.mktemp("curator")) as process:
         yield process
 

@@ -39,6 +39,7 @@ import pytest
 import trio
 
 import coord
+from tests.recipes import lines
 from tests.servers import JAVA, java_command, missing_zookeeper
 
 SOURCE = Path(__file__).with_name("Driver.java")
@@ -67,6 +68,12 @@ needs_curator = [
 
 class CuratorError(Exception):
     """What a recipe of Curator's raised: the name of its class, and its message."""
+
+
+async def until_waiting(zk: coord.Client, path: str, count: int) -> None:
+    """Wait until so many are in line at `path`."""
+    with trio.fail_after(SECONDS):
+        await lines.until_waiting(zk, path, count)
 
 
 @cache

@@ -10,7 +10,14 @@ import trio
 import coord
 from coord import Client
 from recipes import CURATOR, CURATOR_LATCH, Election, Grant, Layout, LeadershipLost
-from tests.interop.curator.driver import SECONDS, Curator, CuratorClient, Leadership, needs_curator
+from tests.interop.curator.driver import (
+    SECONDS,
+    Curator,
+    CuratorClient,
+    Leadership,
+    needs_curator,
+    until_waiting,
+)
 
 pytestmark = [*needs_curator, pytest.mark.trio]
 
@@ -28,15 +35,6 @@ async def theirs(java: CuratorClient, kind: str, name: str = "curator's") -> Lea
     return await (java.latch if kind == "latch" else java.selector)(PATH, name)
 
 
-async def until_waiting(zk: Client, count: int) -> None:
-    """Wait until so many are in line, by a watch of its own."""
-    with trio.fail_after(SECONDS):
-        async with zk.watch_children(PATH) as states:
-            async for names in states:
-                if len(names or ()) == count:
-                    return
-
-
 @KINDS
 async def test_leadership_goes_to_and_fro(zk: Client, java: CuratorClient, kind: str, layout: Layout) -> None:
     """Each sees who leads, by what the other wrote; and waits until the other is through."""
@@ -46,7 +44,7 @@ async def test_leadership_goes_to_and_fro(zk: Client, java: CuratorClient, kind:
             async with ours(zk, layout).lead() as term:
                 tokens.append(term.token)
                 nursery.start_soon(their.start if not tokens[1:] or kind == "latch" else their.requeue)
-                await until_waiting(zk, 2)
+                await until_waiting(zk, PATH, 2)
                 assert not await their.leads()
                 assert await their.leader() == "ours"
                 assert await their.participants() == ["ours", "curator's"]
@@ -57,7 +55,7 @@ async def test_leadership_goes_to_and_fro(zk: Client, java: CuratorClient, kind:
                 tokens.append(term.token)
 
             nursery.start_soon(ours(zk, layout).run, serve)
-            await until_waiting(zk, 2)
+            await until_waiting(zk, PATH, 2)
             async with ours(zk, layout).observe() as leaders:
                 leader = await anext(leaders)
                 assert leader is not None
@@ -85,7 +83,7 @@ async def test_each_follows_the_other_whose_session_ends(
         with pytest.raises(LeadershipLost):
             async with ours(mortal, layout).lead() as first:
                 await their.start()
-                await until_waiting(zk, 2)
+                await until_waiting(zk, PATH, 2)
                 async with coord.connect(hosts, session=mortal.session.handle):
                     pass
                 await trio.sleep_forever()
@@ -125,4 +123,4 @@ async def test_many_latches_and_we_lead_one_at_a_time(zk: Client, java: CuratorC
             nursery.start_soon(we)
             nursery.start_soon(they, number)
     assert (most, terms) == (1, 30)
-    await until_waiting(zk, 0)  # a latch that is closed does not wait for its delete
+    await until_waiting(zk, PATH, 0)  # a latch that is closed does not wait for its delete

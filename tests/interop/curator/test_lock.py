@@ -24,6 +24,7 @@ from tests.interop.curator.driver import (
     Jvm,
     Mutex,
     needs_curator,
+    until_waiting,
 )
 
 pytestmark = [*needs_curator, pytest.mark.trio]
@@ -37,15 +38,6 @@ SHORT = 1.0
 
 def ours(zk: Client, data: bytes = b"ours", *, layout: Layout = CURATOR) -> Lock:
     return Lock(zk, PATH, data, layout=layout)
-
-
-async def until_waiting(zk: Client, count: int) -> None:
-    """Wait until so many are in line, by a watch of its own."""
-    with trio.fail_after(SECONDS):
-        async with zk.watch_children(PATH) as states:
-            async for names in states:
-                if len(names or ()) == count:
-                    return
 
 
 async def test_we_exclude_each_other_and_tokens_only_rise(zk: Client, curator: Curator, hosts: str) -> None:
@@ -100,11 +92,11 @@ async def test_the_order_is_one_and_is_seen_both_ways(zk: Client, java: CuratorC
 
     async with trio.open_nursery() as nursery, ours(zk, b"first") as grant:
         nursery.start_soon(they, 0)
-        await until_waiting(zk, 2)
+        await until_waiting(zk, PATH, 2)
         nursery.start_soon(we, "second")
-        await until_waiting(zk, 3)
+        await until_waiting(zk, PATH, 3)
         nursery.start_soon(they, 1)
-        await until_waiting(zk, 4)
+        await until_waiting(zk, PATH, 4)
         line = await ours(zk).contenders()
         assert [one.data for one in line] == [b"first", b"curator", b"second", b"curator"]
         watching = await java.mutex(PATH)
@@ -125,9 +117,9 @@ async def test_who_waits_in_vain_holds_nobody_up(zk: Client, java: CuratorClient
                     await other.acquire()
 
             nursery.start_soon(give_up)
-            await until_waiting(zk, 2)
+            await until_waiting(zk, PATH, 2)
             await other.interrupt()
-        await until_waiting(zk, 1)
+        await until_waiting(zk, PATH, 1)
     assert await mutex.acquire() is not None
     with pytest.raises(trio.TooSlowError):
         async with ours(zk).acquire(timeout=0.1):
@@ -136,7 +128,7 @@ async def test_who_waits_in_vain_holds_nobody_up(zk: Client, java: CuratorClient
         async with ours(zk).acquire(wait=False):
             raise AssertionError("Curator holds it")
     await mutex.release()
-    await until_waiting(zk, 0)
+    await until_waiting(zk, PATH, 0)
     async with ours(zk).acquire(wait=False):
         pass
 
@@ -167,7 +159,7 @@ async def test_our_session_ends_while_we_hold(hosts: str, java: CuratorClient) -
                     waited.set()
 
                 nursery.start_soon(they)
-                await until_waiting(zk, 2)
+                await until_waiting(zk, PATH, 2)
                 async with coord.connect(hosts, session=zk.session.handle):
                     pass
                 await trio.sleep_forever()
@@ -231,7 +223,7 @@ async def test_a_layout_that_curator_does_not_wait_for_is_refused(
             async with ours(zk):
                 raise AssertionError("kazoo's names are foreign to it")
         released.set()
-    await until_waiting(zk, 0)
+    await until_waiting(zk, PATH, 0)
 
 
 async def test_each_can_ask_the_other_to_let_go(zk: Client, java: CuratorClient) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from coord import Client
 from recipes import CURATOR, ReadWriteLock
-from tests.interop.curator.driver import SECONDS, Curator, CuratorClient, Mutex, needs_curator
+from tests.interop.curator.driver import Curator, CuratorClient, Mutex, needs_curator, until_waiting
 
 pytestmark = [*needs_curator, pytest.mark.trio]
 
@@ -18,15 +18,6 @@ PATH = "/shared/lock"
 
 def ours(zk: Client, data: bytes = b"ours") -> ReadWriteLock:
     return ReadWriteLock(zk, PATH, data, layout=CURATOR, strict=True)
-
-
-async def until_waiting(zk: Client, count: int) -> None:
-    """Wait until so many are in line, by a watch of its own."""
-    with trio.fail_after(SECONDS):
-        async with zk.watch_children(PATH) as states:
-            async for names in states:
-                if len(names or ()) == count:
-                    return
 
 
 async def test_readers_share_and_writers_are_alone(zk: Client, curator: Curator, hosts: str) -> None:
@@ -92,13 +83,13 @@ async def test_nobody_overtakes_a_writer_that_waits(zk: Client, java: CuratorCli
         assert await reads.acquire() is not None  # beside ours
         await reads.release()
         nursery.start_soon(their, "their writer", writes)
-        await until_waiting(zk, 2)
+        await until_waiting(zk, PATH, 2)
         nursery.start_soon(our_reader)
-        await until_waiting(zk, 3)
+        await until_waiting(zk, PATH, 3)
         nursery.start_soon(our_writer)
-        await until_waiting(zk, 4)
+        await until_waiting(zk, PATH, 4)
         nursery.start_soon(their, "their reader", late)
-        await until_waiting(zk, 5)
+        await until_waiting(zk, PATH, 5)
         line = await ours(zk).contenders()
         assert [one.kind.name for one in line] == ["READ", "WRITE", "READ", "WRITE", "READ"]
         assert order == []
@@ -125,7 +116,7 @@ async def test_their_writer_becomes_a_reader(zk: Client, java: CuratorClient) ->
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(our_writer)
-        await until_waiting(zk, 2)
+        await until_waiting(zk, PATH, 2)
         with pytest.raises(trio.TooSlowError):
             async with ours(zk).read.acquire(timeout=0.1):
                 raise AssertionError("a writer waits")
@@ -150,9 +141,9 @@ async def test_our_writer_becomes_a_reader(zk: Client, java: CuratorClient) -> N
         async with lock.downgrade(writing) as reading:
             assert await reads.acquire() is not None
             nursery.start_soon(their_writer)
-            await until_waiting(zk, 3)
+            await until_waiting(zk, PATH, 3)
             await reads.release()
-            await until_waiting(zk, 2)
+            await until_waiting(zk, PATH, 2)
             reading.ensure()
             assert not wrote.is_set()
     assert wrote.is_set()
@@ -170,9 +161,9 @@ async def test_a_downgrade_before_a_writer_that_waits(zk: Client, java: CuratorC
 
     async with trio.open_nursery() as nursery, lock.write as writing:
         nursery.start_soon(their_writer)
-        await until_waiting(zk, 2)
+        await until_waiting(zk, PATH, 2)
         async with lock.downgrade(writing):
-            await until_waiting(zk, 2)
+            await until_waiting(zk, PATH, 2)
             probe, _ = await java.read_write(PATH)
             assert await probe.acquire(seconds=0.2) is None  # behind the writer
             assert not wrote.is_set()

@@ -41,6 +41,7 @@ from coord import (
     NodeExists,
     NoNode,
     RequestFailed,
+    RequestTooLarge,
     SessionExpired,
     Stat,
     Watch,
@@ -123,6 +124,8 @@ class Topics:
             try:
                 await self.zk.create(path, encode_topic(record), make_parents=True)
                 return
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except LOST:
                 lost = True
             except NodeExists:
@@ -151,6 +154,8 @@ class Topics:
                 return
             except BadVersion:
                 continue
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except LOST:
                 lost = True
 
@@ -203,6 +208,8 @@ class Topics:
             try:
                 await self.zk.create(path, data, make_parents=True)
                 return
+            except RequestTooLarge:
+                raise  # it would be as large the next time
             except LOST:
                 lost = True  # once more: if it was done already, it changes nothing to do it again
             except NodeExists:

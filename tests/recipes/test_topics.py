@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 import coord
-from coord import Client, NodeExists, NoNode, SessionExpired
+from coord import Client, NodeExists, NoNode, RequestTooLarge, SessionExpired
 from coord.wire.records import Op
 from recipes import NotLeader, PartitionState, TopicPartition, TopicRecord, Topics, TopicsView
 from recipes.kafka import encode_topic
@@ -44,6 +44,23 @@ async def test_a_topic_is_kafkas(zk: Client) -> None:
     assert re.fullmatch(r"[\w][\w-]{21}", topic_id)
     with pytest.raises(NodeExists):
         await topics.create("orders", {0: [1]})
+
+
+@pytest.mark.trio
+async def test_data_that_no_server_takes_are_told(autojump_clock: trio.testing.MockClock) -> None:
+    many = {number: [1] for number in range(100_000)}
+    async with open_world(1) as world:
+        topics = Topics(world.members[0].zk)
+        await topics.create("small", {0: [1]})
+        targets = {TopicPartition("small", number): [1] for number in range(30_000)}
+        requests: list[Callable[[], Awaitable[None]]] = [
+            lambda: topics.create("orders", many),
+            lambda: topics.add_partitions("small", {1 + number: [1] for number in many}),
+            lambda: topics.reassign(targets),
+        ]
+        for request in requests:
+            with trio.fail_after(100), pytest.raises(RequestTooLarge):
+                await request()
 
 
 @pytest.mark.trio

@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("coord.state", "coord.zab", "coord.storage", "coord.server"),
     ),
     "coord.cli": (
-        *("coord", "coord.__main__", "coord.cli", "coord.errors", "coord.wire.records"),
+        *("coord", "coord.__main__", "coord.cli", "coord.errors", "coord.wire.records", "recipes"),
         *("coord.client.hosts", "coord.client.words"),
     ),
     "coord.testing": ("coord.config", "coord.server"),
@@ -64,7 +64,7 @@ CORE = (
     *("coord.server.turn", "coord.server.segment_ends", "coord.server.lobby", "coord.server.moved"),
     *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
     *("coord.server.standing", "coord.server.tracker"),
-    *("coord.server.four_letter", "coord.cli.texts"),
+    *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results"),
     *(
         "recipes.entries",
         "recipes.kafka",
@@ -189,7 +189,7 @@ def test_only_the_command_line_and_those_who_draw_know_the_extra_cli() -> None:
         f"{module.name} imports {target}"
         for module in MODULES
         for target in module.imports()
-        if target.split(".")[0] in {"click", "rich"}
+        if target.split(".")[0] in {"click", "rich", "prompt_toolkit"}
         and not module.is_in("coord.cli", "demos._view", "benchmarks.table")
     ]
     assert offenders == []

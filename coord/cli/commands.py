@@ -3,28 +3,27 @@
 Owns the commands and what they print. Must not know how arguments were parsed nor where the text goes, so
 that a command line and a shell share them.
 
-Rules that hold here: a command prints by `out`, one call a line (znode data as bytes, untouched); what goes
-wrong is raised as the client raises it; names, arguments and output are zkCli's.
+Rules that hold here: what a command finds goes to `out` as a value of `results`; what goes wrong is raised as
+the client raises it; names, arguments and output are zkCli's.
 
 Synopsis::
 
-    await commands.get(zk, print, "/znode_test", with_stat=True)
+    await commands.get(zk, out, "/znode_test", with_stat=True)
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from coord import OPEN_ACL, Client, NoNode
-from coord.cli.texts import format_acl, format_list, format_stat
-from coord.wire.records import ACL, Stat
-
-Out = Callable[[str | bytes], object]
+from coord.cli.jobs import Output
+from coord.cli.results import Children, Count, Data, Found, Identities, Path, Permissions, Said
+from coord.wire.records import ACL
 
 
 async def create(
     zk: Client,
-    out: Out,
+    out: Output,
     path: str,
     data: bytes | None = None,
     acl: list[ACL] | None = None,
@@ -44,56 +43,55 @@ async def create(
         container=container,
         ttl=None if ttl_ms is None else ttl_ms / 1000,
     )
-    out(created)
+    out(Path(created))
 
 
-async def get(zk: Client, out: Out, path: str, *, with_stat: bool = False) -> None:
+async def get(zk: Client, out: Output, path: str, *, with_stat: bool = False) -> None:
     data, stat = await zk.get(path)
-    out(data)
-    _also(out, stat, with_stat)
+    out(Data(path, data, stat if with_stat else None))
 
 
 async def set_data(
-    zk: Client, out: Out, path: str, data: bytes, *, version: int = -1, with_stat: bool = False
+    zk: Client, out: Output, path: str, data: bytes, *, version: int = -1, with_stat: bool = False
 ) -> None:
-    _also(out, await zk.set(path, data, version=version), with_stat)
+    stat = await zk.set(path, data, version=version)
+    if with_stat:
+        out(Found(path, stat))
 
 
-async def ls(zk: Client, out: Out, path: str, *, recursive: bool = False, with_stat: bool = False) -> None:
+async def ls(zk: Client, out: Output, path: str, *, recursive: bool = False, with_stat: bool = False) -> None:
     """The children's names in one line; `recursive`: the path of every znode from here down, one a line."""
     if recursive:
         async for each in _subtree(zk, path):
-            out(each)
+            out(Path(each))
         return
     children, stat = await zk.children_with_stat(path)
-    out(format_list(sorted(children)))
-    _also(out, stat, with_stat)
+    out(Children(path, sorted(children), stat if with_stat else None))
 
 
-async def stat(zk: Client, out: Out, path: str) -> None:
+async def stat(zk: Client, out: Output, path: str) -> None:
     found = await zk.exists(path)
     if found is None:
         raise NoNode(path=path, operation="stat")
-    out(format_stat(found))
+    out(Found(path, found))
 
 
-async def delete(zk: Client, out: Out, path: str, *, version: int = -1) -> None:
+async def delete(zk: Client, out: Output, path: str, *, version: int = -1) -> None:
     await zk.delete(path, version=version)
 
 
-async def delete_all(zk: Client, out: Out, path: str) -> None:
+async def delete_all(zk: Client, out: Output, path: str) -> None:
     await zk.delete_recursive(path)
 
 
-async def get_acl(zk: Client, out: Out, path: str, *, with_stat: bool = False) -> None:
+async def get_acl(zk: Client, out: Output, path: str, *, with_stat: bool = False) -> None:
     acl, stat = await zk.get_acl(path)
-    out(format_acl(acl))
-    _also(out, stat, with_stat)
+    out(Permissions(path, acl, stat if with_stat else None))
 
 
 async def set_acl(
     zk: Client,
-    out: Out,
+    out: Output,
     path: str,
     acl: list[ACL],
     *,
@@ -103,34 +101,35 @@ async def set_acl(
 ) -> None:
     """`recursive`: on every znode from here down; those that vanish meanwhile are passed over."""
     if not recursive:
-        _also(out, await zk.set_acl(path, acl, version=version), with_stat)
+        await _set_acl(zk, out, path, acl, version=version, with_stat=with_stat)
         return
     async for each in _subtree(zk, path):
         try:
-            _also(out, await zk.set_acl(each, acl, version=version), with_stat)
+            await _set_acl(zk, out, each, acl, version=version, with_stat=with_stat)
         except NoNode:
             if each == path:
                 raise
 
 
-async def sync(zk: Client, out: Out, path: str) -> None:
+async def sync(zk: Client, out: Output, path: str) -> None:
     await zk.sync(path)
-    out("Sync is OK")
+    out(Said("Sync is OK"))
 
 
-async def who_am_i(zk: Client, out: Out) -> None:
-    out("Auth scheme: User")
-    for identity in await zk.who_am_i():
-        out(f"{identity.scheme}: {identity.id}")
+async def who_am_i(zk: Client, out: Output) -> None:
+    out(Identities(await zk.who_am_i()))
 
 
-async def get_all_children_number(zk: Client, out: Out, path: str) -> None:
-    out(str(await zk.count_descendants(path)))
+async def get_all_children_number(zk: Client, out: Output, path: str) -> None:
+    out(Count(path, await zk.count_descendants(path)))
 
 
-def _also(out: Out, stat: Stat, wanted: bool) -> None:
-    if wanted:
-        out(format_stat(stat))
+async def _set_acl(
+    zk: Client, out: Output, path: str, acl: list[ACL], *, version: int, with_stat: bool
+) -> None:
+    stat = await zk.set_acl(path, acl, version=version)
+    if with_stat:
+        out(Found(path, stat))
 
 
 async def _subtree(zk: Client, path: str) -> AsyncIterator[str]:

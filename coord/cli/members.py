@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
-from coord.cli.commands import Out
+from coord.cli.jobs import Output
+from coord.cli.results import Said
 from coord.client.hosts import Host, parse_connect_string
 from coord.client.words import ask
 from coord.errors import CoordError
@@ -38,15 +40,32 @@ class Server:
         return f"{self.host.name}:{self.host.port}"
 
 
-async def members(servers: str, out: Out) -> None:
+@dataclass(frozen=True)
+class Member:
+    """A line of the table of members; `width` is that of its first column."""
+
+    server: Server
+    width: int
+
+    def text(self) -> str:
+        one = self.server
+        return f"{one.name:{self.width}}  {one.mode:10}  zxid {one.zxid:12}  clients {one.clients}"
+
+    def json(self) -> dict[str, Any]:
+        one = self.server
+        clients = int(one.clients) if one.clients.isdigit() else None
+        return {"server": one.name, "mode": one.mode, "zxid": one.zxid, "clients": clients}
+
+
+async def members(servers: str, out: Output) -> None:
     """Prints a line for each server of a connect string: address, mode, zxid, connections."""
     found = await look(servers)
     width = max(len(server.name) for server in found)
     for server in found:
-        out(f"{server.name:{width}}  {server.mode:10}  zxid {server.zxid:12}  clients {server.clients}")
+        out(Member(server, width))
 
 
-async def yield_leadership(servers: str, out: Out) -> None:
+async def yield_leadership(servers: str, out: Output) -> None:
     """Has the leader hand over to another member; prints who leads then. Raises `NotDone`."""
     old = _leader(await look(servers))
     if old is None:
@@ -57,7 +76,7 @@ async def yield_leadership(servers: str, out: Out) -> None:
     while True:
         new = _leader(await look(servers))
         if new is not None and new != old and new.host != old.host:
-            out(f"{new.name} leads; it was {old.name}")
+            out(Said(f"{new.name} leads; it was {old.name}"))
             return
         await trio.sleep(POLL_SECONDS)
 

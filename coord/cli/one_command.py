@@ -1,23 +1,25 @@
-"""One command, run: its connection or its questions, its time, and then its output.
+"""One command of the command line, done: its session or its questions, its time, and then its output.
 
-Owns the `trio.run` around a command, and what is printed when. What a command does is `commands`' and
-`members`' business; what becomes of its errors is `app`'s.
+Owns the `trio.run` around a job, and what is printed when. What a command does is `commands`' and `members`'
+business; what becomes of its errors is `app`'s.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec
 
 import click
 import trio
 
 import coord
-from coord.cli.commands import Out
+from coord.cli.jobs import Advance, Job, Needs
+from coord.cli.results import Result
 
 
 class OutputFailed(Exception):
@@ -33,50 +35,56 @@ class Target:
     auth: tuple[tuple[str, str], ...]
 
 
-Rest = ParamSpec("Rest")
-Command = Callable[Concatenate[coord.Client, Out, Rest], Awaitable[None]]
+class Printer:
+    """Standard output, as text or as lines of JSON. An `Output` for commands.
 
-
-def run(command: Command[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> None:
-    """Runs one command in a session of its own, which ends with it; then prints what it found.
-
-    Not before: a reader that takes its time, as a pager does, must cost neither the session nor the timeout.
+    What is not patient is printed at the end: a reader that takes its time, as a pager does, must cost
+    neither the session nor the time-out.
     """
-    target = click.get_current_context().find_object(Target)
-    assert target is not None
-    found: list[str | bytes] = []
 
-    async def session() -> None:
-        with trio.fail_after(target.seconds):
+    def __init__(self, *, as_json: bool, at_once: bool) -> None:
+        self._as_json = as_json
+        self._at_once = at_once
+        self._found: list[Result] = []
+
+    def __call__(self, result: Result) -> None:
+        self._found.append(result)
+        if self._at_once:
+            self.flush()
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        yield lambda number: None
+
+    def flush(self) -> None:
+        """Raises `OutputFailed`."""
+        found, self._found = self._found, []
+        print_all([json.dumps(one.json()) if self._as_json else one.text() for one in found])
+
+
+def perform(job: Job, target: Target, *, as_json: bool = False) -> int:
+    """Does one job in a session of its own, which ends with it, or without one; returns the exit code."""
+    out = Printer(as_json=as_json, at_once=job.patient)
+
+    async def do() -> int:
+        with trio.fail_after(target.seconds) as limit:
+            if job.needs is not Needs.CLIENT:
+                return await job.do(target.servers if job.needs is Needs.SERVERS else None, out)
             async with coord.connect(target.servers, auth=target.auth) as zk:
-                await command(zk, found.append, *arguments, **options)
+                if job.patient:
+                    limit.deadline = float("inf")
+                return await job.do(zk, out)
 
-    try:
-        with ClientsWord() as word:
-            trio.run(session)
-    except trio.TooSlowError:
-        why = f": {word.text}" if word.text else ""
-        raise TimeoutError(f"no answer from {target.servers} within {target.seconds:g} s{why}") from None
-    finally:
-        print_all(found)
-
-
-def ask_servers(question: Callable[[str, Out], Awaitable[None]]) -> None:
-    """Runs a command that needs no session."""
-    target = click.get_current_context().find_object(Target)
-    assert target is not None
-    found: list[str | bytes] = []
-
-    async def ask() -> None:
-        with trio.fail_after(target.seconds):
-            await question(target.servers, found.append)
-
-    try:
-        trio.run(ask)
-    except trio.TooSlowError:
-        raise TimeoutError(f"not done within {target.seconds:g} s") from None
-    finally:
-        print_all(found)
+    with ClientsWord() as word:
+        try:
+            return trio.run(do)
+        except trio.TooSlowError:
+            if job.needs is not Needs.CLIENT:
+                raise TimeoutError(f"not done within {target.seconds:g} s") from None
+            why = f": {word.text}" if word.text else ""
+            raise TimeoutError(f"no answer from {target.servers} within {target.seconds:g} s{why}") from None
+        finally:
+            out.flush()
 
 
 def print_all(found: list[str | bytes]) -> None:

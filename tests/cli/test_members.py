@@ -11,6 +11,7 @@ import trio
 
 import coord
 from coord.cli.members import NotDone, look, members, yield_leadership
+from tests.cli.recorder import Recorder
 from tests.ensemble.processes import EnsembleProcesses, longer
 
 
@@ -32,11 +33,11 @@ async def test_members_are_listed_and_the_lead_is_handed_over_while_clients_writ
             for _ in range(3):
                 await ensemble.until(partial(longer, done, len(done) + 100))
                 old = await ensemble.leader()
-                said: list[str | bytes] = []
-                await yield_leadership(ensemble.hosts(), said.append)
+                said = Recorder()
+                await yield_leadership(ensemble.hosts(), said)
                 new = await ensemble.until_all_serve()
                 assert new != old
-                assert said == [f"{ensemble.hosts(new)} leads; it was {ensemble.hosts(old)}"]
+                assert said.lines == [f"{ensemble.hosts(new)} leads; it was {ensemble.hosts(old)}"]
             gap = max(after - before for before, after in pairwise(done))
             print(f"longest pause of all clients: {gap * 1000:.0f} ms")
             assert gap < 0.5
@@ -49,15 +50,15 @@ async def test_who_does_not_answer_is_listed_too(tmp_path: Path) -> None:
         async with EnsembleProcesses(tmp_path, config={"4lw.commands.whitelist": "srvr"}) as ensemble:
             leader = await ensemble.leader()
             with pytest.raises(NotDone, match="does not hand over: ydld is not executed because"):
-                await yield_leadership(ensemble.hosts(), print)
+                await yield_leadership(ensemble.hosts(), Recorder())
             ensemble.kill(leader)
             await ensemble.leader(ensemble.running)
-            lines: list[str | bytes] = []
-            await members(ensemble.hosts(), lines.append)
-            modes = [str(line).split()[1] for line in lines]
+            listed = Recorder()
+            await members(ensemble.hosts(), listed)
+            modes = [str(line).split()[1] for line in listed.lines]
             assert modes[leader - 1] == "silent"
             assert sorted(modes) == ["follower", "leader", "silent"]
             assert [server.name for server in await look(ensemble.hosts())] == ensemble.hosts().split(",")
             ensemble.kill(*ensemble.running)
             with pytest.raises(NotDone, match=r"none of .* leads"):
-                await yield_leadership(ensemble.hosts(), print)
+                await yield_leadership(ensemble.hosts(), Recorder())

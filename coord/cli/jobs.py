@@ -1,0 +1,80 @@
+"""A parsed command, ready to be done in whatever session there is: that of one command line, or a shell's.
+
+Owns the type between parsing (`app`) and doing (`one_command`, the shell), and what a command may say
+while it is done (`Output`). Must not know how arguments were parsed, nor where results go.
+
+Rule that holds here: parsing returns a `Job` and touches nothing; who does the job decides on the connection.
+
+Synopsis::
+
+    job = with_client(commands.get, "/znode_test", with_stat=True)
+    exit_code = await job.do(zk, out)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Concatenate, ParamSpec, Protocol
+
+from coord import Client
+from coord.cli.results import Result
+
+Advance = Callable[[int], object]
+
+
+class Output(Protocol):
+    """Where a command's findings go."""
+
+    def __call__(self, result: Result) -> object:
+        """One finding: a line or more of text, or one line of JSON."""
+
+    def progress(self, label: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Shows, to a person, how far long work has come: ``with out.progress("deleting", 7) as advance``;
+        ``advance(n)`` after each n of `total` (None: unknown)."""
+
+
+class Needs(Enum):
+    """What a job is done with."""
+
+    CLIENT = "client"
+    """a `coord.Client`"""
+    SERVERS = "servers"
+    """the connect string: no session"""
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command with its arguments.
+
+    `patient`: it may take as long as it takes, once connected (a live view, work on a whole subtree, a
+    command run under a lock); the time-out of the command line bounds only the connecting.
+    """
+
+    needs: Needs
+    command: Callable[..., Awaitable[int | None]]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    patient: bool = False
+
+    async def do(self, subject: Any, out: Output) -> int:
+        """`subject` is what the job needs: a client, a connect string, or None. Returns the exit code."""
+        return await self.command(subject, out, *self.arguments, **self.options) or 0
+
+
+Rest = ParamSpec("Rest")
+ClientCommand = Callable[Concatenate[Client, Output, Rest], Awaitable[int | None]]
+ServersCommand = Callable[Concatenate[str, Output, Rest], Awaitable[int | None]]
+
+
+def with_client(command: ClientCommand[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> Job:
+    """A job on a client."""
+    return Job(Needs.CLIENT, command, arguments, options)
+
+
+def with_servers(command: ServersCommand[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> Job:
+    """A job that asks servers, without a session."""
+    return Job(Needs.SERVERS, command, arguments, options)

@@ -1,0 +1,173 @@
+"""What commands find, as values that can be shown as text, as zkCli does it, or as JSON.
+
+Owns the shapes of ``--json``: one line of JSON each, an object. Pure; knows neither connections nor commands.
+
+Rule that holds here: text and JSON say the same; znode data in JSON is ``"data"`` where it is UTF-8, else
+``"data_base64"``, and null where the znode's data is null.
+
+Synopsis::
+
+    Path("/a").text()  # "/a"
+    Path("/a").json()  # {"path": "/a"}
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from coord.cli.texts import format_acl, format_list, format_perms, format_stat
+from coord.wire.records import ACL, Id, Stat
+
+
+class Result(Protocol):
+    def text(self) -> str | bytes:
+        """Without the last line's end; znode data as bytes, untouched."""
+
+    def json(self) -> dict[str, Any]:
+        """What `json.dumps` takes."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A sentence; in JSON under `name`."""
+
+    sentence: str
+    name: str = "message"
+
+    def text(self) -> str:
+        return self.sentence
+
+    def json(self) -> dict[str, Any]:
+        return {self.name: self.sentence}
+
+
+@dataclass(frozen=True)
+class Path:
+    path: str
+
+    def text(self) -> str:
+        return self.path
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A znode's data; `stat` where it was asked for."""
+
+    path: str
+    data: bytes
+    stat: Stat | None = None
+
+    def text(self) -> bytes:
+        return self.data + (b"" if self.stat is None else b"\n" + format_stat(self.stat).encode())
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path, **data_json(self.data), **stat_json(self.stat)}
+
+
+@dataclass(frozen=True)
+class Children:
+    path: str
+    names: Sequence[str]
+    stat: Stat | None = None
+
+    def text(self) -> str:
+        return _and_stat(format_list(self.names), self.stat)
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path, "children": list(self.names), **stat_json(self.stat)}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A znode's Stat."""
+
+    path: str
+    stat: Stat
+
+    def text(self) -> str:
+        return format_stat(self.stat)
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path, **stat_json(self.stat)}
+
+
+@dataclass(frozen=True)
+class Permissions:
+    path: str
+    acl: Sequence[ACL]
+    stat: Stat | None = None
+
+    def text(self) -> str:
+        return _and_stat(format_acl(self.acl), self.stat)
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path, "acl": acl_json(self.acl), **stat_json(self.stat)}
+
+
+@dataclass(frozen=True)
+class Identities:
+    ids: Sequence[Id]
+
+    def text(self) -> str:
+        return "\n".join(["Auth scheme: User", *(f"{one.scheme}: {one.id}" for one in self.ids)])
+
+    def json(self) -> dict[str, Any]:
+        return {"identities": [{"scheme": one.scheme, "id": one.id} for one in self.ids]}
+
+
+@dataclass(frozen=True)
+class Count:
+    path: str
+    number: int
+
+    def text(self) -> str:
+        return str(self.number)
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path, "count": self.number}
+
+
+def data_json(data: bytes | None) -> dict[str, Any]:
+    """``{"data": "text"}`` or ``{"data_base64": "…"}``"""
+    if data is None:
+        return {"data": None}
+    try:
+        return {"data": data.decode()}
+    except UnicodeDecodeError:
+        return {"data_base64": base64.b64encode(data).decode()}
+
+
+def acl_json(acl: Sequence[ACL]) -> list[dict[str, str]]:
+    """``[{"scheme": "world", "id": "anyone", "perms": "cdrwa"}]``"""
+    return [{"scheme": one.id.scheme, "id": one.id.id, "perms": format_perms(one.perms)} for one in acl]
+
+
+def stat_json(stat: Stat | None) -> dict[str, Any]:
+    """``{"stat": {…}}`` with ZooKeeper's names for its fields; nothing without one."""
+    if stat is None:
+        return {}
+    return {
+        "stat": {
+            "cZxid": stat.czxid,
+            "ctime": stat.ctime,
+            "mZxid": stat.mzxid,
+            "mtime": stat.mtime,
+            "pZxid": stat.pzxid,
+            "cversion": stat.cversion,
+            "dataVersion": stat.version,
+            "aclVersion": stat.aversion,
+            "ephemeralOwner": stat.ephemeral_owner,
+            "dataLength": stat.data_length,
+            "numChildren": stat.num_children,
+        }
+    }
+
+
+def _and_stat(text: str, stat: Stat | None) -> str:
+    return text if stat is None else f"{text}\n{format_stat(stat)}"

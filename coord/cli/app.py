@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from coord.cli import grammar_servers, grammar_znodes
+from coord.cli import grammar_moving, grammar_servers, grammar_transactions, grammar_znodes
 from coord.cli.grammar import cli
 from coord.cli.one_command import Interrupted, OutputFailed
 from coord.errors import (
@@ -29,7 +29,7 @@ from coord.errors import (
     SessionExpired,
 )
 
-GRAMMAR: Final = (grammar_znodes, grammar_servers)
+GRAMMAR: Final = (grammar_znodes, grammar_transactions, grammar_moving, grammar_servers)
 """The modules whose commands there are."""
 
 OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)

@@ -91,12 +91,11 @@ class InSections(click.Group):
         for name, command in self.commands.items():
             module = sys.modules.get(getattr(command.callback, "__module__", ""))
             heading = getattr(module, "SECTION", "Others")
-            sections.setdefault(heading, []).append(
-                (name, command.get_short_help_str(formatter.width - widest - 6))
-            )
+            short_help = command.get_short_help_str(formatter.width - widest - 6)
+            sections.setdefault(heading, []).append((name.ljust(widest), short_help))
         for heading in sorted(sections, key=lambda one: (*SECTIONS, one).index(one)):
             with formatter.section(heading):
-                formatter.write_dl([(name.ljust(widest), text) for name, text in sections[heading]])
+                formatter.write_dl(sections[heading])
 
 
 path_argument = click.argument("path")

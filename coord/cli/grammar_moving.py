@@ -47,8 +47,9 @@ def draw_tree(**options: Any) -> Job:
 def export(**options: Any) -> Job:
     """Write a subtree out: data and ACLs.
 
-    A znode a line, parents first; what changes meanwhile is as it was when it was read. Servers do not tell which znodes are containers or have a TTL: they come back as plain ones. Null data
-    comes back empty. Counters of sequential znodes stay where they are.
+    A znode a line, parents first; what changes meanwhile is as it was when it was read. Servers do not tell
+    which znodes are containers or have a TTL: they come back as plain ones. Null data comes back empty.
+    Counters of sequential znodes stay where they are.
     """
     return patient(with_client(exporting.export, **options))
 
@@ -68,8 +69,8 @@ def export(**options: Any) -> Job:
 def import_(file: str, **options: Any) -> Job:
     """Create what export has written, from a file.
 
-    From FILE (-: standard input), at PATH, or where it came from. The whole file is checked first. Not atomic: if it ends early, it says
-    how many znodes are done, and --on-conflict skip goes on from there.
+    From FILE (-: standard input), at PATH, or where it came from. The whole file is checked first. Not
+    atomic: if it ends early, it says how many znodes are done, and --on-conflict skip goes on from there.
     """
     source = Source(file)
     return patient(replace(with_client(importing.import_, source, **options), before=source.check))

@@ -35,7 +35,8 @@ def yield_leadership() -> Job:
 def config(**options: bool) -> Job:
     """Print the members of the ensemble.
 
-    As its servers know them: /zookeeper/config, or what they say to the word conf. A server that is alone knows none.
+    As its servers know them: /zookeeper/config, or what they say to the word conf. A server that is alone
+    knows none.
     """
     return with_servers(members.config, **options)
 

@@ -197,13 +197,13 @@ class Import:
         there = await self._in_the_way(znodes)
         new = [znode for znode in znodes if znode.path not in there]
         old = [znode for znode in znodes if znode.path in there]
-        if self._dry_run:
-            self.created += len(new)
-            self._count_old(len(old))
-        else:
+        if not self._dry_run:
+            if self._on_conflict == "replace":
+                await self._replace(old)
             await self._create(new)
-            for znode in old:
-                await self._meet(znode)
+        else:
+            self.created += len(new)
+        self._count_old(len(old))
         advance(len(znodes))
 
     async def _in_the_way(self, znodes: Sequence[Znode]) -> set[str]:
@@ -232,14 +232,20 @@ class Import:
             except NodeExists:
                 if self._on_conflict == "fail":
                     raise
-                await self._meet(znode)
+                if self._on_conflict == "replace":
+                    await self._replace([znode])
+                self._count_old(1)
 
-    async def _meet(self, znode: Znode) -> None:
-        """There is one in its place."""
-        if self._on_conflict == "replace":
+    async def _replace(self, znodes: Sequence[Znode]) -> None:
+        """Data and ACL of each, in this order: the ACL may take away the right to set the data."""
+
+        async def both(znode: Znode) -> None:
             await self._zk.set(znode.path, znode.data)
             await self._zk.set_acl(znode.path, znode.acl)
-        self._count_old(1)
+
+        for result in await for_each(znodes, both):
+            if isinstance(result, CoordError):
+                raise result
 
     def _count_old(self, number: int) -> None:
         if self._on_conflict == "replace":

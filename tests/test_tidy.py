@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "coord.cli": (
         *("coord", "coord.__main__", "coord.cli", "coord.errors", "coord.wire.records", "recipes"),
-        *("coord.client.hosts", "coord.client.words"),
+        *("coord.client.hosts", "coord.client.paths", "coord.client.words"),
     ),
     "coord.testing": ("coord.config", "coord.server"),
     "recipes": ("coord", "coord.errors", "recipes"),

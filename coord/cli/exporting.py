@@ -73,11 +73,12 @@ async def export(
     async with _sink(out, file) as write:
         exported = Export(zk, Writer(form, path), with_ephemerals=with_ephemerals)
         with out.progress("exporting") as advance:
-            await write(exported.writer.header())
+            chunk = exported.writer.header()
             walk = Walk(zk, path, "export")
             while paths := await walk.next():
                 znodes = await exported.read([each for each in paths if _wanted(each, path)])
-                await write(b"".join(map(exported.writer.znode, znodes)))
+                await write(chunk + b"".join(map(exported.writer.znode, znodes)))
+                chunk = b""
                 advance(len(znodes))
             await write(exported.writer.end())
     for note in exported.notes():

@@ -111,7 +111,7 @@ class Printer:
     @property
     def came_to(self) -> str:
         """How far work has come that did not end, e.g. ``deleting: 7 of 100``; else nothing."""
-        return "" if self._progress is None or self._progress.is_complete else self._progress.text()
+        return "" if self._progress is None else self._progress.came_to()
 
 
 class Progress:
@@ -124,11 +124,10 @@ class Progress:
         self._shown = sys.stderr.isatty()
         self._bar: Any = None
 
-    @property
-    def is_complete(self) -> bool:
-        return self._done == self._total
-
-    def text(self) -> str:
+    def came_to(self) -> str:
+        """Nothing before anything has come, or when all has."""
+        if self._done == (self._total or 0):
+            return ""
         of = "" if self._total is None else f" of {self._total}"
         return f"{self._label}: {self._done}{of}"
 

@@ -47,10 +47,11 @@ async def delete_all(zk: Client, out: Output, path: str, *, batch: int = PORTION
     with out.progress("deleting", len(everything)) as advance:
         async with Pipeline() as pipeline:
             for portion in portions(reversed(everything), size=len, count=batch):
-                await pipeline.do(partial(_delete, zk, portion, advance))
+                await pipeline.do(partial(delete_these, zk, portion, advance))
 
 
-async def _delete(zk: Client, paths: Sequence[str], advance: Callable[[int], object]) -> None:
+async def delete_these(zk: Client, paths: Sequence[str], advance: Callable[[int], object]) -> None:
+    """In one transaction, or, where others were there meanwhile, one by one."""
     if len(paths) > 1:
         transaction = zk.transaction()
         for path in paths:
@@ -58,7 +59,7 @@ async def _delete(zk: Client, paths: Sequence[str], advance: Callable[[int], obj
         try:
             await transaction.commit()
         except (RequestFailed, ConnectionLost):
-            pass  # one by one, then
+            pass
         else:
             advance(len(paths))
             return

@@ -86,10 +86,10 @@ async def import_(
     with closing(source):
         root = source.root if path is None else path
         place = partial(_placed, source.root, root, open_acl=open_acl)
-        guarded = Guarded(
-            zk, () if open_acl or dry_run else {_moved(one, source.root, root) for one in source.guarded}
-        )
-        importing = Import(zk, guarded, on_conflict, fresh=await _is_fresh(zk, root), dry_run=dry_run)
+        closed = () if open_acl or dry_run else source.guarded
+        guarded = Guarded(zk, {_moved(one, source.root, root) for one in closed})
+        fresh = await _is_fresh(zk, root)
+        importing = Import(zk, guarded, on_conflict, fresh=fresh, dry_run=dry_run)
         if on_conflict == "fail" and not importing.fresh:
             with out.progress("looking for conflicts", source.znodes) as advance:
                 await importing.find_conflicts(map(place, source.read()), advance)

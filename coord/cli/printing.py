@@ -135,7 +135,7 @@ class Progress:
         self._done += number
         if self._bar is not None:
             self._bar.advance(0, number)
-        elif self._shown:
+        elif self._shown and number:
             self._bar = _bar(self._label, self._total, self._done)
 
     def hide(self) -> None:

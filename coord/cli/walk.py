@@ -24,7 +24,7 @@ from typing import Any, Final, Self, TypeVar
 import trio
 
 from coord import BadArguments, Client, CoordError, GetChildren, GetData, NoNode
-from coord.cli.preorder import Preorder
+from coord.cli.descent import Descent
 
 CHILDREN_PER_REQUEST: Final = 256
 DATA_PER_REQUEST: Final = 15
@@ -43,21 +43,21 @@ Read = GetData | GetChildren
 
 
 class Walk:
-    """All paths of a subtree, parents first, brothers by name; not one moment's state."""
+    """All paths of a subtree, in zkCli's order, parents first; not one moment's state."""
 
     def __init__(self, zk: Client, path: str, operation: str) -> None:
         """`operation` is what the command is called in errors."""
         self._zk = zk
         self._root = path
         self._operation = operation
-        self._order = Preorder(path)
+        self._descent = Descent(path)
 
     async def next(self) -> list[str]:
         """Some more paths; none at the end. Raises `NoNode` (if the first one is missing), `NoAuth`."""
-        while not self._order.ended:
-            if taken := self._order.take(PATHS_AT_A_TIME):
-                return taken
-            wanted = self._order.wanted(CHILDREN_PER_REQUEST)
+        while not (taken := self._descent.take(PATHS_AT_A_TIME)):
+            wanted = self._descent.wanted(CHILDREN_PER_REQUEST)
+            if not wanted:
+                break
             answers = await read(self._zk, [GetChildren(path) for path in wanted])
             for path, answer in zip(wanted, answers, strict=True):
                 if isinstance(answer, BadArguments):
@@ -65,10 +65,10 @@ class Walk:
                 if isinstance(answer, CoordError):
                     if not isinstance(answer, NoNode) or path == self._root:
                         raise type(answer)(path=path, operation=self._operation)
-                    self._order.learn(path, None)
+                    self._descent.learn(path, None)
                 else:
-                    self._order.learn(path, answer)
-        return []
+                    self._descent.learn(path, answer)
+        return taken
 
 
 async def read(zk: Client, reads: Sequence[Read]) -> list[Any]:

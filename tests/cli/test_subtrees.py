@@ -54,15 +54,15 @@ def test_errors_name_the_command_and_the_znode(ok: Coord, refused: Refused) -> N
 
 @pytest.mark.trio
 async def test_what_may_not_be_deleted_ends_it_with_how_far_it_came(zk: coord.Client) -> None:
-    for path in ("/g", "/g/a", "/g/a/x", "/g/b"):
+    for path in ("/g", "/g/a", "/g/a/x", "/g/b", "/g/b/y"):
         await zk.create(path)
     await zk.set_acl("/g/a", [coord.ACL(coord.Perms.READ, coord.Id("world", "anyone"))])
     out = Recorder()
     with pytest.raises(coord.NoAuth) as caught:
         await delete_all(zk, out, "/g")
     assert caught.value.path == "/g/a/x"
-    assert out.progressed == {"finding": 4, "deleting": 1}
-    assert await zk.exists("/g/b") is None
+    assert out.progressed == {"finding": 5, "deleting": 1}
+    assert await zk.exists("/g/b/y") is None
 
 
 @pytest.mark.trio

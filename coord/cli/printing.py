@@ -64,8 +64,9 @@ class Printer:
         if isinstance(result, Note):
             click.echo(printed(result, as_json=self._as_json), nl=False, err=True)
             return
-        if self._draws and isinstance(result, Drawn):
-            self._unwritten += drawn(result.drawing())
+        drawing = result.drawing() if self._draws and isinstance(result, Drawn) else None
+        if drawing is not None:
+            self._unwritten += drawn(drawing)
         else:
             self._unwritten += printed(result, as_json=self._as_json)
         if self._all_written.is_set():

@@ -26,7 +26,9 @@ import trio
 from coord import BadArguments, Client, CoordError, GetChildren, GetData, NoNode
 from coord.cli.descent import Descent
 
-CHILDREN_PER_REQUEST: Final = 256
+LISTS_PER_REQUEST: Final = 256
+NAMES_PER_REQUEST: Final = 100_000
+"""So many children are likely to be told of in one answer, going by the one before."""
 DATA_PER_REQUEST: Final = 15
 """So many znodes of 1 MiB fit into what a server answers at most (`limits.MULTI_READ_REPLY_BYTES_MAX`)."""
 
@@ -51,14 +53,16 @@ class Walk:
         self._root = path
         self._operation = operation
         self._descent = Descent(path)
+        self._lists = 1
 
     async def next(self) -> list[str]:
         """Some more paths; none at the end. Raises `NoNode` (if the first one is missing), `NoAuth`."""
         while not (taken := self._descent.take(PATHS_AT_A_TIME)):
-            wanted = self._descent.wanted(CHILDREN_PER_REQUEST)
+            wanted = self._descent.wanted(self._lists)
             if not wanted:
                 break
             answers = await read(self._zk, [GetChildren(path) for path in wanted])
+            longest = 1
             for path, answer in zip(wanted, answers, strict=True):
                 if isinstance(answer, BadArguments):
                     raise answer
@@ -68,6 +72,8 @@ class Walk:
                     self._descent.learn(path, None)
                 else:
                     self._descent.learn(path, answer)
+                    longest = max(longest, len(answer))
+            self._lists = max(1, min(NAMES_PER_REQUEST // longest, 4 * self._lists, LISTS_PER_REQUEST))
         return taken
 
 

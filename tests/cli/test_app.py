@@ -3,84 +3,18 @@
 from __future__ import annotations
 
 import os
-import queue
 import re
-import shlex
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import ECONNREFUSED
 from pathlib import Path
 
 import pytest
-import trio
 
 from coord.__main__ import main
-from coord.testing import embedded_server
-
-Coord = Callable[[str], str]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Where a server listens that runs in a thread of its own, since each command is a `trio.run`."""
-    started: queue.Queue[tuple[str, Callable[[], object]]] = queue.Queue()
-
-    async def serve() -> None:
-        async with embedded_server() as running:
-            token, end = trio.lowlevel.current_trio_token(), trio.Event()
-            started.put((running.connect_string, lambda: token.run_sync_soon(end.set)))
-            await end.wait()
-
-    thread = threading.Thread(target=trio.run, args=(serve,))
-    thread.start()
-    address, stop = started.get(timeout=10)
-    yield address
-    stop()
-    thread.join()
-
-
-class Ran:
-    """What a command did."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(server: str, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Ran]:
-    def run(line: str) -> Ran:
-        code = main(["--server", server, *shlex.split(line)])
-        return Ran(code, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def ok(run: Callable[[str], Ran]) -> Coord:
-    """Runs a command that must succeed; returns what it printed."""
-
-    def run_well(line: str) -> str:
-        ran = run(line)
-        assert (ran.code, ran.err) == (0, "")
-        return ran.out
-
-    return run_well
-
-
-@pytest.fixture
-def refused(run: Callable[[str], Ran]) -> Callable[[str], tuple[int, str]]:
-    """Runs a command that must fail; returns the exit code and its one line."""
-
-    def run_badly(line: str) -> tuple[int, str]:
-        ran = run(line)
-        assert ran.out == ""
-        assert re.fullmatch(r"coord: [^\n]+\n", ran.err)
-        return ran.code, ran.err.removeprefix("coord: ").rstrip()
-
-    return run_badly
+from tests.cli.conftest import Coord, Ran, Refused
 
 
 def test_the_first_steps_of_everybody(ok: Coord) -> None:
@@ -119,7 +53,7 @@ def test_stat_goes_with_most_commands(ok: Coord) -> None:
 def test_recursion(ok: Coord) -> None:
     for path in ("/tree", "/tree/b", "/tree/a", "/tree/a/x"):
         ok(f"create {path}")
-    assert ok("ls -R /tree") == "/tree\n/tree/a\n/tree/a/x\n/tree/b\n"
+    assert ok("ls -R /tree") == "/tree\n/tree/a\n/tree/b\n/tree/a/x\n"
     assert ok("getAllChildrenNumber /tree") == "3\n"
     ok("setAcl -R /tree world:anyone:cdr")
     assert ok("getAcl /tree/a/x") == "'world,'anyone\n: cdr\n"
@@ -135,13 +69,18 @@ def test_bytes_that_are_no_text_come_out_as_they_are(server: str) -> None:
     )
 
 
-def test_the_rest(ok: Coord) -> None:
+def test_the_rest(ok: Coord, server: str) -> None:
     assert ok("sync /") == "Sync is OK\n"
     who = ok("--auth digest:ann:secret whoami").splitlines()
     assert who[:2] == ["Auth scheme: User", "ip: 127.0.0.1"]
     assert who[2].startswith("digest: ann")
-    assert re.fullmatch(r"coord \d+\.\d+\.\d+\n", ok("version"))
-    assert ok("--version") == ok("version")
+    assert re.fullmatch(r"coord \d+\.\d+\.\d+\n", ok("--version"))
+    assert re.fullmatch(
+        re.escape(ok("--version")) + rf"{server}: 3\.8\.0-coord\d+\.\d+\.\d+, built on [\d-]+\n",
+        ok("version"),
+    )
+    assert ok("getEphemerals") == "[]\n"
+    assert ok("addauth digest ann:secret") == ""
 
 
 @pytest.mark.parametrize(
@@ -167,7 +106,7 @@ def test_the_rest(ok: Coord) -> None:
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(
-    ok: Coord, refused: Callable[[str], tuple[int, str]], line: str, code: int, message: str
+    ok: Coord, refused: Refused, line: str, code: int, message: str
 ) -> None:
     if "/locked" in line:
         ok("create /locked x ip:192.0.2.1:cdrwa")

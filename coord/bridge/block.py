@@ -60,21 +60,17 @@ class Block(Generic[T]):
         self.ended = trio.Event()
         self._error: BaseException | None = None
         self._abandoned = False
+        self.task: Final[Running[bool]] = Running(portal, self._live)
+        """its result is whether the manager has dealt with the body's exception"""
         self.entered: Final[Entering[T]] = Entering(self)
-        self._task: Running[bool] | None = None
-
-    @property
-    def task(self) -> Running[bool]:
-        """Its result is whether the manager has dealt with the body's exception."""
-        assert self._task is not None, "the block was not entered"
-        return self._task
 
     # -- for the other side ---------------------------------------------------------------------------
 
     def enter(self, deadline: float = inf) -> Entering[T]:
         """Begin; what comes of it is the manager's value."""
-        self._task = self._portal.submit(self._live, deadline=deadline)
-        self._task.add_done_callback(self.entered.follow)
+        self.task.scope.deadline = deadline
+        self.task.add_done_callback(self.entered.follow)
+        self._portal.begin(self.task)
         return self.entered
 
     def leave(self, error: BaseException | None, deadline: float = inf) -> Running[bool]:
@@ -142,7 +138,7 @@ async def _leave(manager: ContextManager[Any], error: BaseException | None) -> b
 
 
 class Entering(Future[T], Generic[T]):
-    """A manager that is being entered. Cancelled, it is left again, and done when that has happened."""
+    """A manager that is being entered. Cancelled, it is left again: `Block.task` tells when that is done."""
 
     def __init__(self, block: Block[T]) -> None:
         super().__init__()
@@ -154,6 +150,11 @@ class Entering(Future[T], Generic[T]):
         """Have it given up, also if it was entered but nobody has heard of it. Does not wait for its end."""
         self.given_up = True
         return self._block.task.cancel()
+
+    def end(self) -> None:
+        """Cancel it, and wait until the manager has been left."""
+        self.given_up = True
+        self._block.task.end()
 
     def arrive(self, value: T) -> None:
         if not self.given_up:

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
@@ -34,65 +36,86 @@ from coord.errors import ClientClosed, ForkedClient
 T = TypeVar("T")
 
 CLOSE_SECONDS: Final = 5.0
-"""How long a portal takes at most to end, real time."""
+"""How long a portal takes at most to end."""
+
+
+class TooSlowError(trio.TooSlowError, TimeoutError):
+    """It took longer than the caller wanted to wait: trio's error, and Python's own `TimeoutError`."""
 
 
 class Running(Future[T], Generic[T]):
     """A call under way. `cancel` cancels its trio task; it is done when that has ended."""
 
-    def __init__(self, portal: Portal, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        portal: Portal,
+        fn: Callable[[], Awaitable[T]],
+        deadline: float = inf,
+        timeout: float = inf,
+    ) -> None:
         super().__init__()
-        self.scope: Final = trio.CancelScope()
+        self.scope: Final = trio.CancelScope(deadline=deadline)
         """around the task; to be used in the trio thread only"""
+        self.timed_out = False
+        """was it cancelled because its own timeout had passed?"""
         self._portal = portal
         self._fn = fn
-        self._args = args
+        self._timeout = timeout
 
     def cancel(self) -> bool:
         """Have the task cancelled; returns False if it has ended. Does not wait for its end."""
-        return not self.done() and self._portal.post(self.scope.cancel)
+        return not self.done() and self._portal.post(self._portal.cancel, self)
 
     def wait(self) -> T:
         """The result. What interrupts the waiting (Ctrl-C) cancels the task, and is raised at its end."""
         try:
             return self.result()
-        except CancelledError:
-            raise
         except BaseException:
-            if not self.done():
-                self.cancel()
-                self.wait_end()
+            self.end()
             raise
 
-    def wait_end(self) -> None:
-        """Wait until the task has ended, however."""
-        ended = threading.Event()
-        self.add_done_callback(lambda _: ended.set())
-        ended.wait()
+    def end(self) -> None:
+        """Cancel it, and wait until the task has ended, however."""
+        if not self.done():
+            ended = threading.Event()
+            self.add_done_callback(lambda _: ended.set())
+            self.cancel()
+            ended.wait()
 
     async def run(self) -> None:
         """The task, in the trio thread."""
+        deadline = trio.current_time() + self._timeout
+        own = deadline < self.scope.deadline
+        self.scope.deadline = min(deadline, self.scope.deadline)
         try:
             with self.scope:
-                result = await self._fn(*self._args)
+                result = await self._fn()
         except BaseException as error:
-            self._portal.ended(self)
+            self._portal.forget(self)
             if self._portal.closing:
                 self.fail(ClientClosed())
                 raise
             self.fail(error)
             return
-        self._portal.ended(self)
+        self._portal.forget(self)
         if self.scope.cancelled_caught:
-            super().cancel()
-            self.set_running_or_notify_cancel()
+            self.timed_out = own
+            self.stop()
         else:
             self.set_result(result)
 
+    def stop(self) -> None:
+        """It has been cancelled."""
+        if super().cancel():
+            self.set_running_or_notify_cancel()
+
     def fail(self, error: BaseException) -> None:
         """It has come to nothing; those who wait at the process's end are not told."""
-        if not self._portal.silent and not self.done():
-            self.set_exception(error)
+        if self._portal.silent or self.done():
+            return
+        if type(error) is trio.TooSlowError:
+            error = TooSlowError(*error.args).with_traceback(error.__traceback__)
+        self.set_exception(error)
 
 
 class Abandonable(Protocol):
@@ -111,18 +134,20 @@ class Portal:
         self.silent = False
         """is the process about to end? Then nobody is told of anything any more"""
         self.pid: Final = os.getpid()
+        self.blocks: Final[dict[Abandonable, None]] = {}
+        """in the order in which they were entered; for the trio thread"""
         self._clock = clock
         self._thread = threading.Thread(target=self._run, name="coord portal", daemon=True)
         self._ready = threading.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._nursery: trio.Nursery | None = None
         self._running: dict[Running[Any], None] = {}
-        self.blocks: dict[Abandonable, None] = {}
-        """in the order in which they were entered"""
-        self._crash: BaseException | None = None
+        self._inbox: deque[Callable[[], object]] = deque()
+        self._rung = False
+        """is the trio thread about to look into the inbox?"""
 
     def __repr__(self) -> str:
-        state = "closed" if self.closing else "running" if self._thread.is_alive() else "not running"
+        state = "closed" if self.closing else "running" if self._thread.is_alive() else "not started"
         return f"<Portal of process {self.pid}, {state}>"
 
     # -- life -----------------------------------------------------------------------------------------
@@ -134,12 +159,12 @@ class Portal:
         return self
 
     def close(self) -> None:
-        """Cancel whatever runs, whose callers get `ClientClosed`, and end the thread."""
-        if self.pid != os.getpid() or not self._thread.is_alive():
-            return
-        self._check_elsewhere("close")
-        self.post(self._begin_close)
-        self._thread.join(CLOSE_SECONDS)
+        """End the blocks, newest first, cancel whatever runs, whose callers get `ClientClosed`, and end the
+        thread."""
+        if not self.foreign and self._thread.is_alive():
+            self.check_elsewhere("close")
+            self.post(self._begin_close)
+            self._thread.join(CLOSE_SECONDS)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -150,15 +175,17 @@ class Portal:
         self.close()
 
     def _run(self) -> None:
+        crash: BaseException = ClientClosed()
         try:
             trio.run(self._serve, clock=self._clock, strict_exception_groups=True)
         except BaseException as error:
-            self._crash = error
+            crash = error
         finally:
             self.closing = True
             self._ready.set()
+            self._open_inbox()  # of those who came when nobody looked any more
             for running in list(self._running):
-                running.fail(self._crash or ClientClosed())
+                running.fail(crash)
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -187,19 +214,34 @@ class Portal:
         """Is this the portal's own thread?"""
         return threading.current_thread() is self._thread
 
-    def submit(self, fn: Callable[..., Awaitable[T]], *args: Any, deadline: float = inf) -> Running[T]:
-        """Have ``await fn(*args)`` done in a trio task, cancelled at `deadline` (trio time)."""
-        running = Running(self, fn, args)
-        running.scope.deadline = deadline
-        if not self.post(self._begin, running):
-            raise ClientClosed()
+    @property
+    def usable(self) -> bool:
+        """Does it take calls, from this process?"""
+        return not self.foreign and self._thread.is_alive() and not self.closing
+
+    @property
+    def foreign(self) -> bool:
+        """Is this process forked from the portal's?"""
+        return self.pid != os.getpid()
+
+    def submit(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, deadline: float = inf, timeout: float = inf
+    ) -> Running[T]:
+        """Have ``await fn(*args)`` done in a trio task, cancelled at `deadline` (trio time), or after
+        `timeout` seconds."""
+        running = Running(self, partial(fn, *args), deadline, timeout)
+        self.begin(running)
         return running
 
-    def call(self, fn: Callable[..., Awaitable[T]], *args: Any, deadline: float = inf) -> T:
-        """As `submit`, and wait for the result. Raises `concurrent.futures.CancelledError` if it was
-        cancelled."""
-        self._check_elsewhere(getattr(fn, "__name__", "call"))
-        return self.submit(fn, *args, deadline=deadline).wait()
+    def begin(self, running: Running[Any]) -> None:
+        """Start its task. Raises `ClientClosed` if the portal is closed."""
+        if not self.post(self._begin, running):
+            raise ClientClosed
+
+    def call(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """As `submit`, and wait for the result."""
+        self.check_elsewhere(getattr(fn, "__name__", "call"))
+        return self.submit(fn, *args).wait()
 
     def call_sync(self, fn: Callable[..., T], *args: Any) -> T:
         """``fn(*args)`` in the trio thread, which it must not hold up."""
@@ -214,36 +256,56 @@ class Portal:
                 outcome.set_exception(error)
 
         if not self.post(work):
-            raise ClientClosed()
+            raise ClientClosed
         return outcome.result()
 
     def post(self, fn: Callable[..., object], *args: Any) -> bool:
         """Have ``fn(*args)`` called in the trio thread, soon; False if that has ended."""
-        if self.pid != os.getpid():
+        if self.foreign:
             raise ForkedClient
         assert self._token is not None, "the portal was not started"
+        self._inbox.append(partial(fn, *args))
+        if self._rung:
+            return True
         try:
-            self._token.run_sync_soon(fn, *args)
+            self._rung = True
+            self._token.run_sync_soon(self._open_inbox)
         except trio.RunFinishedError:
+            self._rung = False
             return False
+        except BaseException:  # Ctrl-C, of all moments now: the next one is to ring
+            self._rung = False
+            raise
         return True
 
-    def _begin(self, running: Running[Any]) -> None:
-        self._running[running] = None
-        assert self._nursery is not None
-        if self.closing:
-            self.ended(running)
-            running.fail(ClientClosed())
-        else:
-            self._nursery.start_soon(running.run)
-
-    def ended(self, running: Running[Any]) -> None:
-        """It needs no end any more."""
-        self._running.pop(running, None)
-
-    def _check_elsewhere(self, what: str) -> None:
+    def check_elsewhere(self, what: str) -> None:
+        """Raises RuntimeError in the portal's own thread, which would wait for itself."""
         if self.here:
             raise RuntimeError(
-                f"{what}: the trio thread cannot wait for itself (a function that was passed "
-                "to coord, and is called there, must not wait)"
+                f"{what} waits, and so cannot be called in a function that coord calls in the trio thread"
             )
+
+    # -- in the trio thread ---------------------------------------------------------------------------
+
+    def _open_inbox(self) -> None:
+        self._rung = False
+        while self._inbox:
+            self._inbox.popleft()()
+
+    def _begin(self, running: Running[Any]) -> None:
+        assert self._nursery is not None
+        if self.closing:
+            running.fail(ClientClosed())
+        else:
+            self._running[running] = None
+            self._nursery.start_soon(running.run)
+
+    def cancel(self, running: Running[Any]) -> None:
+        """Cancel its task, if there is one yet."""
+        running.scope.cancel(reason="the caller has given up")
+        if running not in self._running:
+            running.stop()
+
+    def forget(self, running: Running[Any]) -> None:
+        """It has ended."""
+        self._running.pop(running, None)

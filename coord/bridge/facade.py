@@ -22,12 +22,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import FunctionType, MethodType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import trio
 
 from coord.bridge.portal import Portal
-from coord.errors import ForkedClient
+from coord.errors import ClientClosed, ForkedClient
 
 INTERNAL: Final = frozenset(
     (
@@ -86,6 +86,9 @@ class Facade:
     _stop: Any
     """what a function's thread is told with to come to an end; None elsewhere"""
 
+    def __class_getitem__(cls, of: object) -> type[Self]:
+        return cls
+
     def _stand_for(self, portal: Portal, real: Any) -> None:
         self._portal, self._real = portal, real
         self._blocks, self._entered, self._stop = [], False, None
@@ -120,7 +123,7 @@ class Facades:
         self._root = type("Facade", (Facade,), {"__slots__": (), "_facades": self, "__module__": side.name})
         self._classes: dict[type, type[Facade]] = {}
         self._mixins = mixins
-        for one in (*classes, Values, Entry):
+        for one in (*classes, Values, Entry, PlainEntry):
             self._classes[one] = self._made(one)
 
     def __getitem__(self, original: type) -> type[Any]:
@@ -145,8 +148,10 @@ class Facades:
             return None
         if hasattr(value, "__anext__"):
             return self._classes[Values]
-        if hasattr(value, "__aenter__") or isinstance(value, AbstractContextManager):
+        if hasattr(value, "__aenter__"):
             return self._classes[Entry]
+        if isinstance(value, AbstractContextManager):
+            return self._classes[PlainEntry]
         return None
 
     def unwrap(self, portal: Portal, value: Any, *, awaited: bool = False) -> Any:
@@ -216,7 +221,7 @@ class Facades:
             elif self.side.renamed[name]:
                 self._add(members, self.side.renamed[name], member)
         if hasattr(original, "__anext__"):
-            members |= self.side.iterator_members()
+            members |= self.side.iterator_members() | {"__del__": _forget}
         if hasattr(original, "__aenter__"):
             members |= self.side.block_members(is_async=True)
         elif hasattr(original, "__enter__"):
@@ -286,6 +291,14 @@ class Entry:
     async def __aexit__(self, *_: object) -> None: ...
 
 
+class PlainEntry:
+    """To be entered, and without waiting for anything."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 # -- members ------------------------------------------------------------------------------------------
 
 
@@ -323,6 +336,15 @@ def _plain(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _iterating(self: Facade) -> Iterator[Any]:
     return iter(self._facades.here(self._portal, list, self._real))
+
+
+def _forget(self: Facade) -> None:
+    """Whoever leaves a loop early need not close what it looped over."""
+    if hasattr(self._real, "aclose") and not self._blocks and self._portal.usable:
+        try:
+            self._portal.submit(self._real.aclose)
+        except ClientClosed:
+            pass
 
 
 @functools.cache

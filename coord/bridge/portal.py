@@ -84,10 +84,10 @@ class Running(Future[T], Generic[T]):
 
     async def run(self) -> None:
         """The task, in the trio thread."""
-        deadline = trio.current_time() + self._timeout
-        own = deadline < self.scope.deadline
-        self.scope.deadline = min(deadline, self.scope.deadline)
         try:
+            deadline = trio.current_time() + self._timeout
+            own = deadline < self.scope.deadline
+            self.scope.deadline = min(deadline, self.scope.deadline)
             with self.scope:
                 result = await self._fn()
         except BaseException as error:

@@ -24,7 +24,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import inf
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeVar
@@ -35,7 +35,6 @@ from coord.bridge.block import Block, ContextManager
 from coord.bridge.facade import Facade, Side
 from coord.bridge.portal import Portal, TooSlowError
 from coord.bridge.process import default_portal
-from coord.errors import ClientClosed
 
 T = TypeVar("T")
 
@@ -102,7 +101,7 @@ def _timeouts() -> list[Timeout]:
     return _local.timeouts
 
 
-def fail_after(seconds: float) -> Timeout:
+def fail_after(seconds: float) -> AbstractContextManager[Timeout]:
     """Bound the calls in the block: when `seconds` have passed, the one that waits, or the next one, ends the
     block, and `TooSlowError` (a `TimeoutError`) is raised in its place::
 
@@ -151,8 +150,9 @@ def call(portal: Portal, fn: Callable[[], Awaitable[T]], what: str = "call", tim
 def enter(block: Block[T], portal: Portal) -> T:
     """Enter it; interrupted, it is left again."""
     portal.check_elsewhere("entering a block")
-    deadline, by = _strictest(portal)
+    by: Timeout | None = None
     try:
+        deadline, by = _strictest(portal)
         return block.enter(deadline).result()
     except CancelledError:
         if by is not None:
@@ -167,8 +167,9 @@ def leave(block: Block[Any], portal: Portal, error: BaseException | None) -> boo
     """Was `error` dealt with? Raises what leaving raises."""
     if portal.foreign:
         return False  # in a child: the block is its parent's
-    deadline, by = _strictest(portal)
+    by: Timeout | None = None
     try:
+        deadline, by = _strictest(portal)
         return block.leave(error, deadline).wait() and error is not None
     except CancelledError:
         if by is not None:
@@ -177,6 +178,9 @@ def leave(block: Block[Any], portal: Portal, error: BaseException | None) -> boo
     except BaseException as other:
         if other is error:
             return False
+        if not block.task.done():  # interrupted before anybody was told
+            block.leave(error)
+            block.task.end()
         raise
 
 
@@ -223,7 +227,7 @@ class Threads(Side):
         return {"__enter__": _enter, "__exit__": _exit}
 
     def iterator_members(self) -> dict[str, Callable[..., Any]]:
-        return {"__iter__": _iter, "__next__": _next, "__del__": _forget}
+        return {"__iter__": _iter, "__next__": _next}
 
     def adapted(self, fn: Callable[..., Any], portal: Portal) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(fn)
@@ -246,10 +250,16 @@ def _with_timeout(signature: inspect.Signature) -> inspect.Signature:
 def _enter(self: Facade) -> Any:
     thread = threading.current_thread()
     block: Block[Any] = Block(self._portal, lambda: self._real, caller=thread)
-    value = enter(block, self._portal)
-    self._blocks.append((thread, block))
-    self._entered = True
-    return self if value is self._real else self._facades.wrap(self._portal, value)
+    try:
+        value = enter(block, self._portal)
+        granted = self if value is self._real else self._facades.wrap(self._portal, value)
+        self._blocks.append((thread, block))
+        self._entered = True
+    except BaseException:  # Ctrl-C may come between any two steps
+        block.entered.end()
+        self._blocks[:] = [one for one in self._blocks if one[1] is not block]
+        raise
+    return granted
 
 
 def _exit(
@@ -259,8 +269,10 @@ def _exit(
     mine = [one for one in self._blocks if one[0] is thread] or self._blocks
     if not mine:
         raise RuntimeError(f"{self!r} was not entered")
-    self._blocks.remove(mine[-1])
-    return leave(mine[-1][1], self._portal, error)
+    try:
+        return leave(mine[-1][1], self._portal, error)
+    finally:
+        self._blocks.remove(mine[-1])
 
 
 def _iter(self: Facade) -> Facade:
@@ -278,15 +290,6 @@ def _next(self: Facade) -> Any:
     if value is END:
         raise StopIteration
     return self._facades.wrap(self._portal, value)
-
-
-def _forget(self: Facade) -> None:
-    """Whoever leaves a loop early need not close what it looped over."""
-    if isinstance(self._real, trio.abc.AsyncResource) and not self._blocks and self._portal.usable:
-        try:
-            self._portal.submit(self._real.aclose)
-        except ClientClosed:
-            pass
 
 
 class StoppableGrant(Facade):
@@ -374,15 +377,16 @@ class _Work:
         token = trio.lowlevel.current_trio_token()
         name = getattr(self._fn, "__name__", "work")
         threading.Thread(target=self._work, args=(token,), name=f"coord {name}", daemon=True).start()
+        cancelled: trio.Cancelled | None = None
         try:
             await self._ended.wait()
-        except trio.Cancelled:
+        except trio.Cancelled as error:
+            cancelled = error
             self.given_up.set()
             with trio.CancelScope(shield=True):
                 await self._ended.wait()
-        # (If it was cancelled: trio says so again at the next checkpoint of whoever called it.)
-        if self._error is not None:
-            raise self._error
+        if self._error is not None or cancelled is not None:
+            raise self._error or cancelled  # type: ignore[misc]  # one of them is there
         return self._result
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:

@@ -15,20 +15,21 @@ Rules that hold here:
 Synopsis::
 
     block = Block(portal, lambda: Lock(zk, "/jobs"), on_lost=lambda: ...)
-    grant = block.enter().wait()
-    handled = block.leave(None).wait()  # or the body's exception
+    grant = block.enter().result()
+    handled = block.leave(None).result()  # or the body's exception
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from math import inf
 from typing import Any, Final, Generic, TypeVar
 
 import trio
 
+from coord.bridge.outcome import Outcome
 from coord.bridge.portal import Portal, Running
 from coord.errors import ClientClosed
 from recipes.acquirable import in_the_name_of
@@ -137,7 +138,7 @@ async def _leave(manager: ContextManager[Any], error: BaseException | None) -> b
     return bool(handled)
 
 
-class Entering(Future[T], Generic[T]):
+class Entering(Outcome[T], Generic[T]):
     """A manager that is being entered. Cancelled, it is left again: `Block.task` tells when that is done."""
 
     def __init__(self, block: Block[T]) -> None:
@@ -160,13 +161,7 @@ class Entering(Future[T], Generic[T]):
         if not self.given_up:
             self.set_result(value)
 
-    def follow(self, task: Future[bool]) -> None:
+    def follow(self, task: Running[bool]) -> None:
         """The task has ended: without a value, if there was none before."""
-        if self.done():
-            return
-        error = None if task.cancelled() else task.exception()
-        if error is None:
-            super().cancel()
-            self.set_running_or_notify_cancel()
-        else:
-            self.set_exception(error)
+        if not self.done():
+            self.set_error(task.exception() or CancelledError())

@@ -37,6 +37,9 @@ INTERNAL: Final = frozenset(
 )
 """public in the code for trio, for others of coord: not to be offered"""
 
+OURS: Final = frozenset(("coord", "recipes", "trio", "trio_util", "contextlib", "builtins"))
+"""packages whose context managers and iterators are for trio; those of others are their users' own"""
+
 MAPPING: Final = ("__getitem__", "__len__", "__contains__")
 
 
@@ -82,7 +85,7 @@ class Facade:
     _blocks: list[tuple[object, Any]]
     """those that are entered, and by whom"""
     _entered: bool
-    """was it ever?"""
+    """can it be used? A client cannot before it is entered"""
     _stop: Any
     """what a function's thread is told with to come to an end; None elsewhere"""
 
@@ -91,7 +94,7 @@ class Facade:
 
     def _stand_for(self, portal: Portal, real: Any) -> None:
         self._portal, self._real = portal, real
-        self._blocks, self._entered, self._stop = [], False, None
+        self._blocks, self._entered, self._stop = [], True, None
 
     def _check(self) -> None:
         """Raises RuntimeError if it cannot be used yet."""
@@ -144,7 +147,7 @@ class Facades:
         for one in type(value).__mro__:
             if one in self._classes:
                 return self._classes[one]
-        if isinstance(value, type):
+        if isinstance(value, type) or type(value).__module__.partition(".")[0] not in OURS:
             return None
         if hasattr(value, "__anext__"):
             return self._classes[Values]
@@ -180,9 +183,13 @@ class Facades:
 
         @functools.wraps(fn)
         def asked(*args: Any) -> Any:
-            return self.unwrap(portal, fn(*(self.wrap(portal, one) for one in args)))
+            return self.given_back(portal, fn(*(self.wrap(portal, one) for one in args)))
 
         return asked
+
+    def given_back(self, portal: Portal, result: Any) -> Any:
+        """What a user's function has returned, for trio."""
+        return self._real_of(portal, result) if isinstance(result, Facade) else result
 
     def arguments(
         self, portal: Portal, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -270,7 +277,9 @@ class Facades:
             portal = given or portal_of()
             real_args, real_kwargs = self.arguments(portal, original, args, kwargs)
             make = functools.partial(original, *real_args, **real_kwargs)
-            return self.wrap(portal, portal.call_sync(make))
+            made = self.wrap(portal, portal.call_sync(make))
+            made._entered = False
+            return made
 
         function = self._dressed(original.__name__, original, function)
         function.__qualname__ = original.__name__

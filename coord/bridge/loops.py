@@ -25,7 +25,6 @@ import contextvars
 import functools
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
@@ -34,6 +33,7 @@ import trio
 
 from coord.bridge.block import Block, ContextManager
 from coord.bridge.facade import Facade, Side
+from coord.bridge.outcome import Outcome
 from coord.bridge.portal import Portal, Running
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def _this_task() -> asyncio.Task[Any]:
 
 
 async def end_of(
-    future: Future[Any], cancel: Callable[[], object], is_over: Callable[[], bool] = lambda: False
+    future: Outcome[Any], cancel: Callable[[], object], is_over: Callable[[], bool] = lambda: False
 ) -> None:
     """Wait until `future` is done. A cancellation is passed on to `cancel`, and raised once it is, unless it
     `is_over`: asked for, and taken back, before it came."""
@@ -252,7 +252,7 @@ class Loops(Side):
         @functools.wraps(fn)
         async def adapted(*args: Any) -> Any:
             work = _Work(fn, [self.facades.wrap(portal, one) for one in args], mailbox, context)
-            return self.facades.unwrap(portal, await work.run())
+            return self.facades.given_back(portal, await work.run())
 
         return adapted
 

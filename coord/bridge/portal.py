@@ -13,7 +13,7 @@ Synopsis::
 
     with Portal() as portal:
         portal.call(trio.sleep, 1)  # waits; Ctrl-C cancels the task, and waits for its end
-        running = portal.submit(trio.sleep, 1)  # a concurrent.futures.Future
+        running = portal.submit(trio.sleep, 1)  # an `Outcome`, as a future
         running.cancel()
 """
 
@@ -23,7 +23,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from functools import partial
 from math import inf
 from types import TracebackType
@@ -31,6 +30,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import trio
 
+from coord.bridge.outcome import Outcome
 from coord.errors import ClientClosed, ForkedClient
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class TooSlowError(trio.TooSlowError, TimeoutError):
     """It took longer than the caller wanted to wait: trio's error, and Python's own `TimeoutError`."""
 
 
-class Running(Future[T], Generic[T]):
+class Running(Outcome[T], Generic[T]):
     """A call under way. `cancel` cancels its trio task; it is done when that has ended."""
 
     def __init__(
@@ -66,21 +66,19 @@ class Running(Future[T], Generic[T]):
         """Have the task cancelled; returns False if it has ended. Does not wait for its end."""
         return not self.done() and self._portal.post(self._portal.cancel, self)
 
-    def wait(self) -> T:
-        """The result. What interrupts the waiting (Ctrl-C) cancels the task, and is raised at its end."""
+    def result(self) -> T:
+        """Wait for the result. What interrupts the waiting (Ctrl-C) cancels the task, and is raised at its
+        end."""
         try:
-            return self.result()
+            return super().result()
         except BaseException:
             self.end()
             raise
 
     def end(self) -> None:
         """Cancel it, and wait until the task has ended, however."""
-        if not self.done():
-            ended = threading.Event()
-            self.add_done_callback(lambda _: ended.set())
-            self.cancel()
-            ended.wait()
+        if self.cancel():
+            self.wait()
 
     async def run(self) -> None:
         """The task, in the trio thread."""
@@ -100,14 +98,9 @@ class Running(Future[T], Generic[T]):
         self._portal.forget(self)
         if self.scope.cancelled_caught:
             self.timed_out = own
-            self.stop()
+            self.set_cancelled()
         else:
             self.set_result(result)
-
-    def stop(self) -> None:
-        """It has been cancelled."""
-        if super().cancel():
-            self.set_running_or_notify_cancel()
 
     def fail(self, error: BaseException) -> None:
         """It has come to nothing; those who wait at the process's end are not told."""
@@ -115,7 +108,7 @@ class Running(Future[T], Generic[T]):
             return
         if type(error) is trio.TooSlowError:
             error = TooSlowError(*error.args).with_traceback(error.__traceback__)
-        self.set_exception(error)
+        self.set_error(error)
 
 
 class Abandonable(Protocol):
@@ -241,19 +234,21 @@ class Portal:
     def call(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """As `submit`, and wait for the result."""
         self.check_elsewhere(getattr(fn, "__name__", "call"))
-        return self.submit(fn, *args).wait()
+        return self.submit(fn, *args).result()
 
     def call_sync(self, fn: Callable[..., T], *args: Any) -> T:
         """``fn(*args)`` in the trio thread, which it must not hold up."""
         if self.here:
             return fn(*args)
-        outcome: Future[T] = Future()
+        outcome: Outcome[T] = Outcome()
 
         def work() -> None:
             try:
-                outcome.set_result(fn(*args))
+                result = fn(*args)
             except BaseException as error:
-                outcome.set_exception(error)
+                outcome.set_error(error)
+            else:
+                outcome.set_result(result)
 
         if not self.post(work):
             raise ClientClosed
@@ -303,8 +298,8 @@ class Portal:
     def cancel(self, running: Running[Any]) -> None:
         """Cancel its task, if there is one yet."""
         running.scope.cancel(reason="the caller has given up")
-        if running not in self._running:
-            running.stop()
+        if running not in self._running and not running.done():
+            running.set_cancelled()
 
     def forget(self, running: Running[Any]) -> None:
         """It has ended."""

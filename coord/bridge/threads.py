@@ -138,7 +138,7 @@ def call(portal: Portal, fn: Callable[[], Awaitable[T]], what: str = "call", tim
     deadline, by = _strictest(portal)
     running = portal.submit(fn, deadline=deadline, timeout=timeout)
     try:
-        return running.wait()
+        return running.result()
     except CancelledError:
         if running.timed_out:
             raise TooSlowError from None
@@ -170,7 +170,7 @@ def leave(block: Block[Any], portal: Portal, error: BaseException | None) -> boo
     by: Timeout | None = None
     try:
         deadline, by = _strictest(portal)
-        return block.leave(error, deadline).wait() and error is not None
+        return block.leave(error, deadline).result() and error is not None
     except CancelledError:
         if by is not None:
             raise Cancelled(by) from error
@@ -230,10 +230,13 @@ class Threads(Side):
         return {"__iter__": _iter, "__next__": _next}
 
     def adapted(self, fn: Callable[..., Any], portal: Portal) -> Callable[..., Awaitable[Any]]:
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError(f"{fn!r} is asynchronous; {self.name} calls plain functions")
+
         @functools.wraps(fn)
         async def adapted(*args: Any) -> Any:
             work = _Work(fn, [self.facades.wrap(portal, one) for one in args])
-            return self.facades.unwrap(portal, await work.run())
+            return self.facades.given_back(portal, await work.run())
 
         return adapted
 
@@ -265,14 +268,23 @@ def _enter(self: Facade) -> Any:
 def _exit(
     self: Facade, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> bool:
+    try:
+        return leave(_newest(self)[1], self._portal, error)
+    finally:
+        entry = _newest(self)
+        if not (self._portal.foreign or entry[1].task.done()):  # Ctrl-C has come before anybody was told
+            entry[1].leave(error)
+            entry[1].task.end()
+        self._blocks.remove(entry)
+
+
+def _newest(self: Facade) -> tuple[object, Any]:
+    """The block that this thread has entered last, or (of a client, say) another one has."""
     thread = threading.current_thread()
     mine = [one for one in self._blocks if one[0] is thread] or self._blocks
     if not mine:
         raise RuntimeError(f"{self!r} was not entered")
-    try:
-        return leave(mine[-1][1], self._portal, error)
-    finally:
-        self._blocks.remove(mine[-1])
+    return mine[-1]
 
 
 def _iter(self: Facade) -> Facade:

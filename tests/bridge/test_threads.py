@@ -175,6 +175,7 @@ def test_a_block_bounds_all_calls_of_its_thread(world: World, zk: Client, in_thr
         world.pass_time(5)
         for one in threads:
             one.join()
+        zk.janitor.idle()
         assert len(zk.children("/lock")) == 1
     assert zk.get("/lock")  # the deadlines were other threads'
 

@@ -130,6 +130,12 @@ class ClientClosed(CoordError):
     explanation = "the client is closed"
 
 
+class ForkedClient(ClientClosed):
+    """The client was made before a fork and is its parent process's: a child connects anew."""
+
+    explanation = "the client belongs to the process that connected it; after a fork, connect anew"
+
+
 class AuthFailed(CoordError):
     """The server refused the credentials, or does not know the scheme; the session is unusable."""
 

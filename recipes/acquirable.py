@@ -1,7 +1,7 @@
 """`async with lock:` for everything that tasks share, each with its own block: what is acquired, and more.
 
-Owns which block belongs to whom. What the block is given is whatever its context manager yields; nothing of
-it is kept here once the block has ended.
+Owns which block belongs to whom, and who waits for it: a task, or whoever it works for. What the block is
+given is whatever its context manager yields; nothing of it is kept here once the block has ended.
 
 Synopsis::
 
@@ -16,13 +16,34 @@ Synopsis::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Generic, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+_principal: ContextVar[tuple[trio.lowlevel.Task, object] | None] = ContextVar("principal", default=None)
+
+
+@contextmanager
+def in_the_name_of(principal: object) -> Iterator[None]:
+    """What this task enters, `principal` waits for (a thread, say); None: the task itself."""
+    before = _principal.set(None if principal is None else (trio.lowlevel.current_task(), principal))
+    try:
+        yield
+    finally:
+        _principal.reset(before)
+
+
+def who_waits() -> object:
+    """Who would wait for himself if he waited for what he holds. (Tasks inherit nothing of this.)"""
+    task = trio.lowlevel.current_task()
+    by_proxy = _principal.get()
+    return by_proxy[1] if by_proxy is not None and by_proxy[0] is task else task
 
 
 class Enterable(ABC, Generic[T]):

@@ -29,7 +29,7 @@ from typing import Literal
 import trio
 
 from coord import ACL, Client, Loss, States
-from recipes.acquirable import Acquirable
+from recipes.acquirable import Acquirable, who_waits
 from recipes.errors import GrantLost, LockLost
 from recipes.grant import Grant, holding
 from recipes.line import KAZOO, Kind, Layout
@@ -68,7 +68,7 @@ class Lock(Acquirable[Grant]):
         self.data = data
         self._policy = policy
         self._line = Line(zk, path, layout, self._kind, strict=strict, acl=acl)
-        self._inside: dict[trio.lowlevel.Task, Lock] = {}
+        self._inside: dict[object, Lock] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}>"
@@ -89,10 +89,10 @@ class Lock(Acquirable[Grant]):
         leaves the block without an error when the lock is lost; `Grant.lost` then says so. Raises
         `LayoutConflict`.
         """
-        task = trio.lowlevel.current_task()
-        if task in self._inside:
-            raise RuntimeError(self._refusal(self._inside[task]))
-        self._inside[task] = self
+        waiting = who_waits()
+        if waiting in self._inside:
+            raise RuntimeError(self._refusal(self._inside[waiting]))
+        self._inside[waiting] = self
         try:
             with trio.fail_after(timeout):
                 mine = await self._line.reach_front(self.data if data is None else data, wait=wait)
@@ -106,7 +106,7 @@ class Lock(Acquirable[Grant]):
             ) as grant:
                 yield grant
         finally:
-            del self._inside[task]
+            del self._inside[waiting]
 
     def _refusal(self, held: Lock) -> str:
         """Why a task that is inside `held` must not wait for this one."""

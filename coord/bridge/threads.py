@@ -1,0 +1,412 @@
+"""The bridge as threads see it: calls that wait, `with` blocks, plain iterators, timeouts.
+
+Owns what a thread does while trio works for it, and each thread's deadlines. Must not know: recipes.
+
+Rules that hold here:
+
+- A thread cannot be cancelled: when a block's right is lost, `lost` is true and `ensure()` raises, and the
+  loss is raised at the block's end. Ctrl-C ends whatever waits, at once.
+- `fail_after` bounds the calls of its own thread, as trio's does those of its task; the code between them
+  runs on. Timeouts of single calls (`timeout=`) raise the same error, which is a `TimeoutError`.
+- A user's function that trio would await runs in a thread of its own, which is waited for.
+
+Synopsis::
+
+    with hold(portal, embedded_server) as server:  # any context manager for trio
+        ...
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, contextmanager
+from math import inf
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, TypeVar
+
+import trio
+
+from coord.bridge.block import Block, ContextManager
+from coord.bridge.facade import Facade, Side
+from coord.bridge.portal import Portal, TooSlowError
+from coord.bridge.process import default_portal
+
+T = TypeVar("T")
+
+END: Final = object()
+
+
+# -- deadlines ----------------------------------------------------------------------------------------
+
+
+class Cancelled(BaseException):
+    """Passes through a thread from the call that took too long to the block that set the deadline."""
+
+    def __init__(self, by: Timeout) -> None:
+        super().__init__("the deadline of a block has passed")
+        self.by = by
+
+
+class Timeout:
+    """The block of `fail_after` or `move_on_after`; for one thread."""
+
+    def __init__(self, seconds: float, *, fails: bool) -> None:
+        if not seconds >= 0:
+            raise ValueError(f"a timeout is 0 seconds or more, not {seconds}")
+        self.cancelled_caught = False
+        """Has the deadline ended the block?"""
+        self._seconds = seconds
+        self._fails = fails
+        self._deadlines: dict[Portal, float] = {}
+
+    def deadline(self, portal: Portal) -> float:
+        """In the portal's time."""
+        if portal not in self._deadlines:
+            left = self._seconds
+            for other, deadline in self._deadlines.items():
+                left = deadline - other.call_sync(trio.current_time)
+                break
+            self._deadlines[portal] = portal.call_sync(trio.current_time) + left
+        return self._deadlines[portal]
+
+    def __enter__(self) -> Self:
+        self.deadline(default_portal())
+        _timeouts().append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        _timeouts().remove(self)
+        self.cancelled_caught = isinstance(error, Cancelled) and error.by is self
+        if self.cancelled_caught and self._fails:
+            raise TooSlowError from error
+        return self.cancelled_caught
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.timeouts: list[Timeout] = []
+
+
+_local = _Local()
+
+
+def _timeouts() -> list[Timeout]:
+    return _local.timeouts
+
+
+def fail_after(seconds: float) -> AbstractContextManager[Timeout]:
+    """Bound the calls in the block: when `seconds` have passed, the one that waits, or the next one, ends the
+    block, and `TooSlowError` (a `TimeoutError`) is raised in its place::
+
+        with fail_after(5):
+            data, stat = zk.get("/config")
+
+    It bounds the calls of this thread alone, and nothing else that the block does.
+    """
+    return Timeout(seconds, fails=True)
+
+
+def move_on_after(seconds: float) -> Timeout:
+    """As `fail_after`, but the block ends without an error; `cancelled_caught` of its value tells."""
+    return Timeout(seconds, fails=False)
+
+
+def _strictest(portal: Portal) -> tuple[float, Timeout | None]:
+    """The earliest deadline of this thread; of equal ones the outermost."""
+    found: tuple[float, Timeout | None] = (inf, None)
+    for timeout in _timeouts():
+        deadline = timeout.deadline(portal)
+        if deadline < found[0]:
+            found = (deadline, timeout)
+    return found
+
+
+# -- calls and blocks -----------------------------------------------------------------------------------
+
+
+def call(portal: Portal, fn: Callable[[], Awaitable[T]], what: str = "call", timeout: float = inf) -> T:
+    """``await fn()`` in the trio thread, within this thread's deadlines. Raises `TooSlowError` after
+    `timeout` seconds."""
+    portal.check_elsewhere(what)
+    deadline, by = _strictest(portal)
+    running = portal.submit(fn, deadline=deadline, timeout=timeout)
+    try:
+        return running.result()
+    except CancelledError:
+        if running.timed_out:
+            raise TooSlowError from None
+        if by is not None:
+            raise Cancelled(by) from None
+        raise
+
+
+def enter(block: Block[T], portal: Portal) -> T:
+    """Enter it; interrupted, it is left again."""
+    portal.check_elsewhere("entering a block")
+    by: Timeout | None = None
+    try:
+        deadline, by = _strictest(portal)
+        return block.enter(deadline).result()
+    except CancelledError:
+        if by is not None:
+            raise Cancelled(by) from None
+        raise
+    except BaseException:
+        block.entered.end()
+        raise
+
+
+def leave(block: Block[Any], portal: Portal, error: BaseException | None) -> bool:
+    """Was `error` dealt with? Raises what leaving raises."""
+    if portal.foreign:
+        return False  # in a child: the block is its parent's
+    by: Timeout | None = None
+    try:
+        deadline, by = _strictest(portal)
+        return block.leave(error, deadline).result() and error is not None
+    except CancelledError:
+        if by is not None:
+            raise Cancelled(by) from error
+        raise
+    except BaseException as other:
+        if other is error:
+            return False
+        if not block.task.done():  # interrupted before anybody was told
+            block.leave(error)
+            block.task.end()
+        raise
+
+
+@contextmanager
+def hold(portal: Portal, open_manager: Callable[[], ContextManager[T]]) -> Iterator[T]:
+    """The block of a context manager for trio; `open_manager` makes it, in the trio thread."""
+    block = Block(portal, open_manager, caller=threading.current_thread())
+    value = enter(block, portal)
+    try:
+        yield value
+    except BaseException as error:
+        if not leave(block, portal, error):
+            raise
+    else:
+        leave(block, portal, None)
+
+
+# -- the side -----------------------------------------------------------------------------------------
+
+
+class Threads(Side):
+    name = "coord.blocking"
+    renamed: ClassVar[dict[str, str]] = {"aclose": "close"}
+
+    def told(self, text: str) -> str:
+        return re.sub(r"\b(async (?=with|for|def)|await )", "", super().told(text))
+
+    def method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(original)
+        bounded = "timeout" in signature.parameters
+
+        def method(self: Facade, *args: Any, **kwargs: Any) -> Any:
+            self._check()
+            timeout = None if bounded else kwargs.pop("timeout", None)
+            real_args, real_kwargs = self._facades.arguments(self._portal, original, args, kwargs)
+            fn = functools.partial(getattr(self._real, name), *real_args, **real_kwargs)
+            result = call(self._portal, fn, name, inf if timeout is None else timeout)
+            return self._facades.wrap(self._portal, result)
+
+        method.__signature__ = signature if bounded else _with_timeout(signature)  # type: ignore[attr-defined]  # for help()
+        return method
+
+    def block_members(self, *, is_async: bool) -> dict[str, Callable[..., Any]]:
+        return {"__enter__": _enter, "__exit__": _exit}
+
+    def iterator_members(self) -> dict[str, Callable[..., Any]]:
+        return {"__iter__": _iter, "__next__": _next}
+
+    def adapted(self, fn: Callable[..., Any], portal: Portal) -> Callable[..., Awaitable[Any]]:
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError(f"{fn!r} is asynchronous; {self.name} calls plain functions")
+
+        @functools.wraps(fn)
+        async def adapted(*args: Any) -> Any:
+            work = _Work(fn, [self.facades.wrap(portal, one) for one in args])
+            return self.facades.given_back(portal, await work.run())
+
+        return adapted
+
+
+def _with_timeout(signature: inspect.Signature) -> inspect.Signature:
+    timeout = inspect.Parameter(
+        "timeout", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="float | None"
+    )
+    parameters = list(signature.parameters.values())
+    at = len(parameters) - (parameters[-1].kind is inspect.Parameter.VAR_KEYWORD)
+    return signature.replace(parameters=[*parameters[:at], timeout, *parameters[at:]])
+
+
+def _enter(self: Facade) -> Any:
+    thread = threading.current_thread()
+    block: Block[Any] = Block(self._portal, lambda: self._real, caller=thread)
+    try:
+        value = enter(block, self._portal)
+        granted = self if value is self._real else self._facades.wrap(self._portal, value)
+        self._blocks.append((thread, block))
+        self._entered = True
+    except BaseException:  # Ctrl-C may come between any two steps
+        block.entered.end()
+        self._blocks[:] = [one for one in self._blocks if one[1] is not block]
+        raise
+    return granted
+
+
+def _exit(
+    self: Facade, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> bool:
+    try:
+        return leave(_newest(self)[1], self._portal, error)
+    finally:
+        entry = _newest(self)
+        if not (self._portal.foreign or entry[1].task.done()):  # Ctrl-C has come before anybody was told
+            entry[1].leave(error)
+            entry[1].task.end()
+        self._blocks.remove(entry)
+
+
+def _newest(self: Facade) -> tuple[object, Any]:
+    """The block that this thread has entered last, or (of a client, say) another one has."""
+    thread = threading.current_thread()
+    mine = [one for one in self._blocks if one[0] is thread] or self._blocks
+    if not mine:
+        raise RuntimeError(f"{self!r} was not entered")
+    return mine[-1]
+
+
+def _iter(self: Facade) -> Facade:
+    return self
+
+
+def _next(self: Facade) -> Any:
+    async def one() -> Any:
+        try:
+            return await self._real.__anext__()
+        except StopAsyncIteration:
+            return END
+
+    value = call(self._portal, one, "next()")
+    if value is END:
+        raise StopIteration
+    return self._facades.wrap(self._portal, value)
+
+
+class StoppableGrant(Facade):
+    """A grant that tells the thread of a user's function to come to an end, also without a loss."""
+
+    __slots__ = ()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the guarantee lapsed before the block was through; and, in a function that coord has called
+        (`Election.run`), whether it is to end for another reason."""
+        return self._stopped or bool(self._facades.here(self._portal, lambda: self._real.lost))
+
+    def ensure(self) -> None:
+        """Raise the grant's error if `lost`, or if its block has ended: to be called right before a side
+        effect."""
+        if self._stopped:
+            raise self._facades.here(self._portal, self._real.loss, "its function is to end")
+        self._facades.here(self._portal, self._real.ensure)
+
+    def wait_lost(self, timeout: float | None = None) -> bool:
+        """Wait until it is `lost`: True; or until its block has ended in order, or `timeout` seconds have
+        passed: False."""
+
+        async def wait() -> bool:
+            lost = False
+            async with trio.open_nursery() as nursery:
+                if self._stop is not None:
+                    nursery.start_soon(_then_cancel, self._stop, nursery.cancel_scope)
+                lost = await self._real.wait_lost()
+                nursery.cancel_scope.cancel()
+            return lost or self._stopped
+
+        try:
+            return call(self._portal, wait, "wait_lost", inf if timeout is None else timeout)
+        except TooSlowError:
+            return self.lost
+
+    @property
+    def _stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
+
+
+async def _then_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+class StartableClient(Facade):
+    """A client whose life need not be a block."""
+
+    __slots__ = ()
+
+    def start(self) -> Self:
+        """Connect, for programs whose client is no block's; returns the client. It has to be closed with
+        `close`, which is done at the end of the process, too."""
+        return _enter(self)  # type: ignore[no-any-return]  # a client's value is itself
+
+    def close(self) -> None:
+        """Close the session, which deletes its ephemeral znodes; takes a second at most. May be repeated."""
+        if self._blocks:
+            _exit(self, None, None, None)
+
+    def _check(self) -> None:
+        if not self._entered:
+            raise RuntimeError("the client is not connected yet: `with connect(…) as zk:`, or zk.start()")
+
+
+class _Work:
+    """A user's function, in a thread of its own, for trio to wait for."""
+
+    def __init__(self, fn: Callable[..., Any], args: list[Any]) -> None:
+        self.given_up = trio.Event()
+        """is it to come to an end, since nobody wants its result any more?"""
+        self._fn = fn
+        self._args = args
+        self._ended = trio.Event()
+        self._result: Any = None
+        self._error: BaseException | None = None
+        for one in args:
+            if isinstance(one, Facade):
+                one._stop = self.given_up
+
+    async def run(self) -> Any:
+        token = trio.lowlevel.current_trio_token()
+        name = getattr(self._fn, "__name__", "work")
+        threading.Thread(target=self._work, args=(token,), name=f"coord {name}", daemon=True).start()
+        cancelled: trio.Cancelled | None = None
+        try:
+            await self._ended.wait()
+        except trio.Cancelled as error:
+            cancelled = error
+            self.given_up.set()
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
+        if self._error is not None or cancelled is not None:
+            raise self._error or cancelled  # type: ignore[misc]  # one of them is there
+        return self._result
+
+    def _work(self, token: trio.lowlevel.TrioToken) -> None:
+        try:
+            self._result = self._fn(*self._args)
+        except BaseException as error:
+            self._error = error
+        try:
+            token.run_sync_soon(self._ended.set)
+        except trio.RunFinishedError:
+            pass

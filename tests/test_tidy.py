@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "coord.bridge": ("coord", "coord.errors", "coord.bridge", "recipes"),
     "coord.blocking": ("coord", "coord.errors", "coord.bridge", "recipes"),
     "coord.aio": ("coord", "coord.errors", "coord.bridge", "recipes"),
-    "coord.testing": ("coord.config", "coord.server"),
+    "coord.testing": ("coord.config", "coord.server", "coord.storage.memory", "coord.testing"),
     "recipes": ("coord", "coord.errors", "recipes"),
     "demos": ("coord", "coord.errors", "coord.testing", "coord.logs", "recipes", "demos"),
     "benchmarks": ("coord", "coord.testing", "recipes", "benchmarks"),

@@ -108,20 +108,20 @@ class Server:
                 log.info("listening", extra=fields(address=f"{config.client_port_address}:{self.port}"))
                 task_status.started(self)
 
-    async def retire(self) -> None:
+    async def retire(self, patience: float = RETIRE_SECONDS) -> None:
         """What comes before an orderly end: clients get their answers and go elsewhere; then another leads.
 
-        `RETIRE_SECONDS` each at the most, whatever others do. The caller cancels `run` afterwards.
+        `patience` seconds each at the most, whatever others do. The caller cancels `run` afterwards.
         """
         if not self._recovered:
             return
         replica = self.replica
-        with trio.move_on_after(RETIRE_SECONDS):
+        with trio.move_on_after(patience):
             replica.lobby.say_goodbye()
             self.settle()
             while replica.lobby.connections:
                 await self._settled.park()
-        with trio.move_on_after(RETIRE_SECONDS):
+        with trio.move_on_after(patience):
             replica.peer.leave()
             self.settle()
             while self.config.votes_with_others and replica.peer.leader == replica.peer.my_id:

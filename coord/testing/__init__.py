@@ -15,7 +15,10 @@ Synopsis::
     async with local_ensemble() as ensemble:  # three processes, in a second
         ...
 
-With pytest, the fixtures of `coord.pytest_plugin` do this.
+    with server_in_thread() as server:  # for tests without trio: its controls are plain calls
+        server.expire_session(kazoo_client)
+
+With pytest, the fixtures of `pytest_coord` do this.
 """
 
 from coord.server.ensemble import Status
@@ -23,16 +26,28 @@ from coord.testing.clock import advance
 from coord.testing.embedded import EmbeddedServer, embedded_server
 from coord.testing.ensemble import EmbeddedEnsemble, EmbeddedMember, embedded_ensemble
 from coord.testing.processes import LocalEnsemble, LocalServer, local_ensemble
+from coord.testing.threads import (
+    EnsembleHandle,
+    MemberHandle,
+    ServerHandle,
+    ensemble_in_thread,
+    server_in_thread,
+)
 
 __all__ = [
     "EmbeddedEnsemble",
     "EmbeddedMember",
     "EmbeddedServer",
+    "EnsembleHandle",
     "LocalEnsemble",
     "LocalServer",
+    "MemberHandle",
+    "ServerHandle",
     "Status",
     "advance",
     "embedded_ensemble",
     "embedded_server",
+    "ensemble_in_thread",
     "local_ensemble",
+    "server_in_thread",
 ]

@@ -37,6 +37,10 @@ from coord.testing.sessions import session_id_of
 BEATS_LATE = 2
 """A server counts a session's silence in beats of its own: it may end so much later than its timeout."""
 
+RETIRE_SECONDS = 0.2
+"""So long a server that is stopped waits for its clients to hang up: some cannot, while their test waits for
+the server."""
+
 _OURS = ("tick_time", "min_session_timeout", "max_session_timeout")
 
 
@@ -114,7 +118,7 @@ class EmbeddedServer:
         if self.server is None:
             return
         if not self._around.gate.is_shut:  # else nobody hears it
-            await self.server.retire()
+            await self.server.retire(RETIRE_SECONDS)
         await self.kill()
 
     async def kill(self) -> None:

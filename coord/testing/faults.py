@@ -18,6 +18,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from types import TracebackType
+from weakref import WeakSet
 
 import trio
 
@@ -30,7 +31,9 @@ class Gate:
     def __init__(self) -> None:
         self._opened = trio.Event()
         self._opened.set()
-        self._kept: list[trio.socket.SocketType] = []
+        self._passing: WeakSet[trio.socket.SocketType] = WeakSet()
+        self._held: list[trio.socket.SocketType] = []
+        """copies, without which the system would tell the other end that a socket was closed"""
 
     @property
     def is_shut(self) -> bool:
@@ -39,21 +42,29 @@ class Gate:
     def shut(self) -> None:
         if not self.is_shut:
             self._opened = trio.Event()
+            for one in self._passing:
+                self._hold(one)
 
     def open(self) -> None:
         """What has waited goes on, and who has hung up meanwhile is heard to."""
         self._opened.set()
-        kept, self._kept = self._kept, []
-        for one in kept:
+        held, self._held = self._held, []
+        for one in held:
             one.close()
 
     async def passed(self) -> None:
         while self.is_shut:
             await self._opened.wait()
 
-    def keep(self, closed: trio.socket.SocketType) -> None:
-        """The other end is not to notice before the gate opens."""
-        self._kept.append(closed)
+    def admit(self, sock: trio.socket.SocketType) -> None:
+        """This socket's connection goes through here from now on."""
+        self._passing.add(sock)
+        if self.is_shut:
+            self._hold(sock)
+
+    def _hold(self, sock: trio.socket.SocketType) -> None:
+        if sock.fileno() >= 0:
+            self._held.append(sock.dup())
 
 
 class GatedStream(trio.abc.HalfCloseableStream):
@@ -62,6 +73,7 @@ class GatedStream(trio.abc.HalfCloseableStream):
     def __init__(self, stream: trio.SocketStream, gate: Gate) -> None:
         self._stream = stream
         self._gate = gate
+        gate.admit(stream.socket)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._gate.passed()
@@ -81,11 +93,7 @@ class GatedStream(trio.abc.HalfCloseableStream):
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        if self._gate.is_shut:
-            self._gate.keep(self._stream.socket)
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._stream.aclose()
+        await self._stream.aclose()
 
 
 class Healing:

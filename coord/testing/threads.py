@@ -218,42 +218,34 @@ async def _create(connect_string: str, path: str) -> None:
 @contextmanager
 def server_in_thread(**settings: Any) -> Iterator[ServerHandle]:
     """A server, fresh and empty, while the block lasts. `settings` are those of `embedded_server`."""
-    with _portal() as portal, _opened(portal, partial(embedded_server, **settings)) as server:
+    with _hosted(partial(embedded_server, **settings)) as (portal, server):
         yield ServerHandle(portal, server)
 
 
 @contextmanager
 def ensemble_in_thread(size: int = 3, **settings: Any) -> Iterator[EnsembleHandle]:
     """An ensemble while the block lasts. `settings` are those of `embedded_ensemble`."""
-    with _portal() as portal, _opened(portal, partial(embedded_ensemble, size, **settings)) as ensemble:
+    with _hosted(partial(embedded_ensemble, size, **settings)) as (portal, ensemble):
         yield EnsembleHandle(portal, ensemble)
 
 
 @contextmanager
-def _portal() -> Iterator[Portal]:
-    with Portal(clock=MockClock(rate=1)) as portal:
-        yield portal
+def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[tuple[Portal, T]]:
+    """Opened in a portal; when that is closed, clients that nobody has closed go first."""
+    opened: Future[T] = Future()
 
-
-@contextmanager
-def _opened(portal: Portal, open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
-    """Entered and left by one task in the portal, around the block here."""
-    entered: Future[T] = Future()
-    left = trio.Event()
-
-    async def live() -> None:
+    async def host() -> None:
         try:
             async with open_it() as value:
-                entered.set_result(value)
-                await left.wait()
+                opened.set_result(value)
+                await trio.sleep_forever()
         except BaseException as error:
-            if not entered.done():
-                entered.set_exception(error)
+            if not opened.done():
+                opened.set_exception(error)
             raise
 
-    running = portal.submit(live)
-    try:
-        yield entered.result()
-    finally:
-        portal.post(left.set)
-        running.wait()
+    with Portal(clock=MockClock(rate=1)) as portal:
+        hosting = portal.submit(host)
+        yield portal, opened.result()
+        if hosting.done():
+            hosting.result()  # it has failed: say why

@@ -180,6 +180,11 @@ class EnsembleHandle(_Controls):
         after `timeout` seconds: without a majority there is none."""
         return self.members[self._within(timeout, self._inner.wait_leader).id - 1]
 
+    def expire_session(self, client: object) -> None:
+        """As `ServerHandle.expire_session`; every member in step knows of it on return. Raises `TimeoutError`
+        if nobody leads."""
+        self._within(LEADER_SECONDS, partial(self._inner.expire_session, client))
+
     def kill_leader(self, timeout: float = LEADER_SECONDS) -> MemberHandle:
         """Kill whoever leads; returns it, to be started again. Raises `TimeoutError` if nobody leads."""
         return self.members[self._within(timeout, self._inner.kill_leader).id - 1]
@@ -211,7 +216,7 @@ class EnsembleHandle(_Controls):
 
 
 async def _create(connect_string: str, path: str) -> None:
-    async with coord.connect(connect_string) as zk:
+    async with coord.connect(connect_string, patience=LEADER_SECONDS) as zk:
         await zk.create(path)
 
 

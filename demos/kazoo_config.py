@@ -44,6 +44,8 @@ Change = Callable[[dict[str, Any], list[str]], None]
 
 def follow_with_kazoo(client: KazooClient, name: str, change: Change) -> None:
     """Returns at once; `change` is called in kazoo's thread from then on. `client` has been started."""
+    from kazoo.exceptions import ConnectionClosedError
+
     settings: dict[str, Any] = {}
     workers: list[str] = []
     party = client.Party(WORKERS, identifier=name)
@@ -62,7 +64,10 @@ def follow_with_kazoo(client: KazooClient, name: str, change: Change) -> None:
     @client.ChildrenWatch(WORKERS)  # type: ignore[untyped-decorator, unused-ignore] # kazoo has no types
     def workers_changed(children: list[str]) -> None:
         nonlocal workers
-        workers = sorted(party)
+        try:
+            workers = sorted(party)
+        except ConnectionClosedError:
+            return  # the client is stopped
         change(settings, workers)
 
 

@@ -83,15 +83,14 @@ class EmbeddedServer:
         self._scope = trio.CancelScope()
         self._stopped = trio.Event()
         self._around = surroundings or EmbeddedSurroundings()
-        self._port = Port(config.client_port)
-        self._other_ports = other_ports
+        self._ports = (Port(config.client_port), *other_ports)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.connect_string} {'running' if self.running else 'down'}>"
 
     @property
     def port(self) -> int:
-        return self._port.number
+        return self._ports[0].number
 
     @property
     def connect_string(self) -> str:
@@ -110,8 +109,6 @@ class EmbeddedServer:
             raise RuntimeError("the server runs already")
         self._scope, self._stopped = trio.CancelScope(), trio.Event()
         self.server = await self._nursery.start(self._run)
-        assert self.server is not None
-        self._port.number = self.server.port
 
     async def stop(self) -> None:
         """End it, as SIGTERM does: clients get their answers, connections are closed, sessions live on."""
@@ -134,29 +131,25 @@ class EmbeddedServer:
         await self.start()
 
     def release(self) -> None:
-        """For good, once it is down: its port is anybody's."""
+        """For good, once it is down: its ports are anybody's."""
         self.heal()
-        self._leave_ports()
+        for port in self._ports:
+            port.leave()
 
     async def _run(self, task_status: trio.TaskStatus[Server]) -> None:
+        for port in self._ports:
+            port.hold()
         server = Server(dataclasses.replace(self.config, client_port=self.port), self._around)
-        self._leave_ports()
+        for port in self._ports:
+            port.lend()
         try:
             with self._scope:
                 await server.run(task_status=task_status)
         finally:
             self.server = None
-            self._hold_ports()
-            self._stopped.set()
-
-    def _leave_ports(self) -> None:
-        for port in (self._port, *self._other_ports):
-            port.leave()
-
-    def _hold_ports(self) -> None:
-        for port in (self._port, *self._other_ports):
-            if port.number:
+            for port in self._ports:
                 port.hold()
+            self._stopped.set()
 
     # -- sessions -------------------------------------------------------------------------------------
 

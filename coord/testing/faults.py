@@ -16,6 +16,7 @@ Synopsis::
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from weakref import WeakSet
@@ -23,6 +24,10 @@ from weakref import WeakSet
 import trio
 
 HOST = "127.0.0.1"
+
+_LISTENS_BESIDE_HOLDER = sys.platform == "linux"
+"""With SO_REUSEADDR, Linux lets one socket listen on a port while another one is bound to it: so there is no
+moment at which somebody else could be given it."""
 
 
 class Gate:
@@ -112,7 +117,8 @@ class Healing:
 
 
 class Port:
-    """A port of the loopback that nobody else is given while its server is down: connecting is refused then.
+    """A port of the loopback that nobody else is given, also while its server is down: connecting is refused
+    then.
 
     (Else a client that keeps trying would some day be given that very port, and reach itself.)
     """
@@ -136,8 +142,13 @@ class Port:
         self.number = holder.getsockname()[1]
         self._holder = holder
 
+    def lend(self) -> None:
+        """To the server, which is to listen there next; afterwards, `hold` it again."""
+        if not _LISTENS_BESIDE_HOLDER:
+            self.leave()
+
     def leave(self) -> None:
-        """To the server, which is to listen there next; or for good."""
+        """For good."""
         if self._holder is not None:
             self._holder.close()
             self._holder = None

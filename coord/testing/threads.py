@@ -29,9 +29,11 @@ from trio.testing import MockClock
 
 import coord
 from coord.bridge.portal import Portal
+from coord.bridge.process import as_default
 from coord.testing.embedded import EmbeddedServer, embedded_server
 from coord.testing.ensemble import EmbeddedEnsemble, EmbeddedMember, embedded_ensemble
 from coord.testing.faults import HOST, Healing
+from coord.testing.sessions import session_id_of
 
 T = TypeVar("T")
 
@@ -78,7 +80,7 @@ class _Controls:
         `client` is a session id, a kazoo client or one of coord's. Raises `LookupError` if there is no such
         session, `ValueError` if the client has none, `RuntimeError` while the server is down.
         """
-        self._do(self._inner.expire_session, client)
+        self._do(self._inner.expire_session, session_id_of(client))
 
     def drop_connections(self) -> None:
         """Break every client's connection. They may come again at once; their sessions live on."""
@@ -183,7 +185,7 @@ class EnsembleHandle(_Controls):
     def expire_session(self, client: object) -> None:
         """As `ServerHandle.expire_session`; every member in step knows of it on return. Raises `TimeoutError`
         if nobody leads."""
-        self._within(LEADER_SECONDS, partial(self._inner.expire_session, client))
+        self._within(LEADER_SECONDS, partial(self._inner.expire_session, session_id_of(client)))
 
     def kill_leader(self, timeout: float = LEADER_SECONDS) -> MemberHandle:
         """Kill whoever leads; returns it, to be started again. Raises `TimeoutError` if nobody leads."""
@@ -249,7 +251,7 @@ def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[t
                 opened.set_exception(error)
             raise
 
-    with Portal(clock=MockClock(rate=1)) as portal:
+    with Portal(clock=MockClock(rate=1)) as portal, as_default(portal):
         hosting = portal.submit(host)
         yield portal, opened.result()
         if hosting.done():

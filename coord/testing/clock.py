@@ -13,6 +13,7 @@ Synopsis::
 from __future__ import annotations
 
 import time
+from math import inf
 
 import trio
 from trio.testing import MockClock
@@ -30,12 +31,28 @@ async def advance(seconds: float) -> None:
             "this loop runs in real time, which cannot be advanced: run it with "
             "clock=trio.testing.MockClock(rate=1), or use pytest-trio's mock_clock or autojump_clock"
         )
-    before = clock.rate, clock.autojump_threshold
+    move = _moves.get(None) or _Move()
+    _moves.set(move)
+    if not move.depth:
+        move.before = clock.rate, clock.autojump_threshold
+    move.depth += 1
     clock.rate, clock.autojump_threshold = 0, 0  # real time does not count: every run is the same
     try:
         await trio.sleep(seconds)
     finally:
-        clock.rate, clock.autojump_threshold = before
+        move.depth -= 1
+        if not move.depth:
+            clock.rate, clock.autojump_threshold = move.before
+
+
+class _Move:
+    """How often this loop's clock is being moved now, and how it went before."""
+
+    depth = 0
+    before = 1.0, inf
+
+
+_moves: trio.lowlevel.RunVar[_Move | None] = trio.lowlevel.RunVar("moves of the clock")
 
 
 class WallClock:

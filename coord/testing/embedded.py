@@ -2,7 +2,9 @@
 
 Owns the server's life (it can go down and come up on the same port, with the same data and sessions) and what
 befalls its clients. Runs in the caller's trio loop and on its clock: under a `trio.testing.MockClock` server
-and clients live in virtual time together.
+and clients live in virtual time together. What it stands on differs from production in three things: time is
+the loop's, memory outlives a restart, and each client is served by a task of its own (`server.streams`), so
+that its stream can be held up.
 
 Synopsis::
 
@@ -31,7 +33,7 @@ from coord.server.surroundings import Surroundings
 from coord.server.tracker import in_hex
 from coord.storage.memory import MemoryLog
 from coord.testing.clock import WallClock, advance
-from coord.testing.faults import HOST, Gate, GatedStream, Healing, Port
+from coord.testing.faults import HOST, Gate, GatedStream, Partition, Port
 from coord.testing.sessions import session_id_of
 
 BEATS_LATE = 2
@@ -185,11 +187,11 @@ class EmbeddedServer:
 
     # -- the network, and time ------------------------------------------------------------------------
 
-    def partition(self) -> Healing:
+    def partition(self) -> Partition:
         """Nothing gets through between clients and server until `heal`: connections stay open, new ones hang.
         What was said meanwhile arrives then. Also a ``with`` block."""
         self._around.gate.shut()
-        return Healing(self.heal)
+        return Partition(self.heal)
 
     def heal(self) -> None:
         """End the partition."""
@@ -208,8 +210,9 @@ async def embedded_server(
     """A server that serves when the block begins and is gone when it ends.
 
     `tick_time`, `min_session_timeout` and `max_session_timeout` are in seconds: sessions last from 50 ms to a
-    minute unless these say otherwise. `settings` are fields of `coord.config.Config`. Raises what
-    `Server.run` raises, and `TypeError` for a setting that there is not.
+    minute unless these say otherwise. `settings` are fields of `coord.config.Config`. With a `data_dir` it
+    keeps its data there, for another server, too; virtual time does not wait for a disk, so leave `advance`
+    to those in memory. Raises what `Server.run` raises, and `TypeError` for a setting that there is not.
     """
     config = config_of(data_dir=data_dir, tick_time=tick_time, client_port=port, **settings)
     async with hosting() as nursery:
@@ -247,6 +250,8 @@ def config_of(*, tick_time: float, **settings: Any) -> Config:
         "extended_types_enabled": True,
         "four_letter_whitelist": frozenset({"*"}),
     }
+    if isinstance(settings.get("data_dir"), str):
+        settings["data_dir"] = Path(settings["data_dir"])
     for name in ("min_session_timeout", "max_session_timeout"):
         if name in settings:
             options[f"{name}_ms"] = max(1, round(settings.pop(name) * 1000))

@@ -27,7 +27,7 @@ from coord.config import Config
 from coord.config.values import Member
 from coord.testing.clock import advance
 from coord.testing.embedded import EmbeddedServer, EmbeddedSurroundings, config_of, hosting
-from coord.testing.faults import HOST, Gate, GatedStream, Healing, Port
+from coord.testing.faults import HOST, Gate, GatedStream, Partition, Port
 from coord.testing.sessions import session_id_of
 
 POLL_SECONDS = 0.005
@@ -67,7 +67,9 @@ class EmbeddedMember(EmbeddedServer):
 class EmbeddedEnsemble:
     """`members` by their ids, from 1 on; a client is given all their addresses."""
 
-    def __init__(self, configs: Sequence[Config], ports: Sequence[Sequence[Port]], nursery: trio.Nursery):
+    def __init__(
+        self, configs: Sequence[Config], ports: Sequence[Sequence[Port]], nursery: trio.Nursery
+    ) -> None:
         ids = [config.my_id for config in configs]
         self._gates = {frozenset(pair): Gate() for pair in combinations(ids, 2)}
         self.members = tuple(
@@ -138,7 +140,7 @@ class EmbeddedEnsemble:
 
     # -- the network, and time ------------------------------------------------------------------------
 
-    def partition(self, *members: EmbeddedMember | int) -> Healing:
+    def partition(self, *members: EmbeddedMember | int) -> Partition:
         """These (by id, or themselves) hear the others no more, nor the others them, until `heal`; among
         themselves they do. Clients still reach everybody. Also a ``with`` block."""
         apart = {one if isinstance(one, int) else one.id for one in members}
@@ -149,7 +151,7 @@ class EmbeddedEnsemble:
         for pair, gate in self._gates.items():
             if len(pair & apart) == 1:
                 gate.shut()
-        return Healing(self.heal)
+        return Partition(self.heal)
 
     def heal(self) -> None:
         """End every partition between members."""

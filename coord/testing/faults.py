@@ -101,7 +101,7 @@ class GatedStream(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
-class Healing:
+class Partition:
     """What a `partition()` returns: it has begun already, and as a ``with`` block it ends with the block."""
 
     def __init__(self, heal: Callable[[], None]) -> None:

@@ -32,7 +32,7 @@ from coord.bridge.portal import Portal
 from coord.bridge.process import as_default
 from coord.testing.embedded import EmbeddedServer, embedded_server
 from coord.testing.ensemble import EmbeddedEnsemble, EmbeddedMember, embedded_ensemble
-from coord.testing.faults import HOST, Healing
+from coord.testing.faults import HOST, Partition
 from coord.testing.sessions import session_id_of
 
 T = TypeVar("T")
@@ -131,11 +131,11 @@ class ServerHandle(_Controls):
         """Stop it, and start it again: data and sessions are kept, in memory, too."""
         self._do(self._inner.restart)
 
-    def partition(self) -> Healing:
+    def partition(self) -> Partition:
         """Nothing gets through between clients and server until `heal`: connections stay open, new ones hang.
         What was said meanwhile arrives then. Also a ``with`` block."""
         self._tell(self._inner.partition)
-        return Healing(self.heal)
+        return Partition(self.heal)
 
     def heal(self) -> None:
         """End the partition."""
@@ -191,11 +191,11 @@ class EnsembleHandle(_Controls):
         """Kill whoever leads; returns it, to be started again. Raises `TimeoutError` if nobody leads."""
         return self.members[self._within(timeout, self._inner.kill_leader).id - 1]
 
-    def partition(self, *members: MemberHandle | int) -> Healing:
+    def partition(self, *members: MemberHandle | int) -> Partition:
         """These (by id, or themselves) and the others hear each other no more until `heal`. Clients still
         reach everybody. Also a ``with`` block. Raises `ValueError` for who is no member."""
         self._tell(self._inner.partition, *(one if isinstance(one, int) else one.id for one in members))
-        return Healing(self.heal)
+        return Partition(self.heal)
 
     def heal(self) -> None:
         """End every partition between members."""
@@ -246,13 +246,15 @@ def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[t
             async with open_it() as value:
                 opened.set_result(value)
                 await trio.sleep_forever()
-        except BaseException as error:
-            if not opened.done():
+        except Exception as error:
+            if opened.done():
+                failures.append(error)
+            else:
                 opened.set_exception(error)
-            raise
 
+    failures: list[Exception] = []
     with Portal(clock=MockClock(rate=1)) as portal, as_default(portal):
-        hosting = portal.submit(host)
+        portal.submit(host)
         yield portal, opened.result()
-        if hosting.done():
-            hosting.result()  # it has failed: say why
+    if failures:
+        raise failures[0]  # it has ended by itself: this is why

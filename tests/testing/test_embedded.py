@@ -225,6 +225,10 @@ async def test_the_clock_is_as_it_was_after_an_advance(mock_clock: MockClock) ->
         await advance(10)  # cancelled
     assert scope.cancelled_caught
     assert mock_clock.rate == 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(advance, 10)
+        nursery.start_soon(advance, 20)
+    assert (mock_clock.rate, mock_clock.autojump_threshold) == (1, float("inf"))
 
 
 @pytest.mark.trio

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import shutil
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from kazoo.exceptions import SessionExpiredError
 
 import coord
 from coord import aio, blocking
+from coord.storage.files import StorageFailed
 from coord.testing import (
     EnsembleHandle,
     ServerHandle,
@@ -241,6 +243,10 @@ def test_clients_for_asyncio_live_in_the_servers_time(server: ServerHandle) -> N
                 assert server.sessions() == ()
             with suppress(coord.SessionExpired):  # or in the next session already
                 await zk.exists("/e")
+            await zk.create("/e", ephemeral=True)
+            server.expire_session(zk)
+            with suppress(coord.SessionExpired):
+                await zk.exists("/e")
             assert await zk.exists("/e") is None
 
     asyncio.run(main())
@@ -274,6 +280,23 @@ def test_nothing_is_left() -> None:
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+
+
+def test_a_server_that_fails_says_why_in_the_end(tmp_path: Path) -> None:
+    def write_until_lost(hosts: str) -> None:
+        with blocking.connect(hosts) as zk:
+            while True:
+                zk.create("/a-", sequential=True, timeout=1)
+
+    def play() -> None:
+        with server_in_thread(data_dir=str(tmp_path), snap_count=10) as server:
+            shutil.rmtree(tmp_path)  # under its feet
+            with pytest.raises((coord.ConnectionLost, TimeoutError)):
+                write_until_lost(server.connect_string)
+
+    with pytest.raises(ExceptionGroup) as failed:
+        play()
+    assert failed.group_contains(StorageFailed)
 
 
 def test_a_server_that_cannot_start_says_so(server: ServerHandle) -> None:

@@ -46,9 +46,16 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname:<7} {record.name} {_one_line(record.getMessage())}"
-        for key, value in _fields(record, self).items():
-            line += f" {key}={_text(value)}"
-        return line
+        return line + _spelled(_fields(record, self))
+
+
+class SpellingOut(logging.Handler):
+    """Adds the fields of each event to its message, for whoever handles it later and does not know of them
+    (pytest's report of a failed test)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = record.__dict__.pop("fields", {})
+        record.msg, record.args = record.getMessage() + _spelled(values), ()
 
 
 class JsonFormatter(logging.Formatter):
@@ -69,6 +76,10 @@ def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> Mapping[
     if record.exc_info and record.exc_info[0] is not None:
         values["traceback"] = formatter.formatException(record.exc_info)
     return values
+
+
+def _spelled(values: Mapping[str, Any]) -> str:
+    return "".join(f" {key}={_text(value)}" for key, value in values.items())
 
 
 def _time(record: logging.LogRecord) -> str:

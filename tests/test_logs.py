@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from coord.logs import JsonFormatter, TextFormatter, fields
+from coord.logs import JsonFormatter, SpellingOut, TextFormatter, fields
 
 
 @pytest.fixture
@@ -64,3 +64,11 @@ def test_a_traceback_and_a_line_break_stay_in_the_line(
     text = said(logger, formatter, fail)
     assert text.count("\n") == 1
     assert "ValueError: first" in text
+
+
+def test_fields_are_spelled_out_for_formatters_that_do_not_know_them(logger: logging.Logger) -> None:
+    logger.addHandler(SpellingOut())
+    plain = logging.Formatter("%(message)s")
+    extra = fields(session="0x1f", why="no such")
+    line = said(logger, plain, lambda: logger.info("session %s", "closed", extra=extra))
+    assert line == 'session closed session=0x1f why="no such"\n'

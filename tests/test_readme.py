@@ -1,6 +1,7 @@
 """The README's Python runs as it stands there, against a server of its own.
 
-A block without ``trio.run`` is the body of a function in which `zk` is a client, with every recipe imported.
+A block without ``trio.run`` is the body of a function in which `zk` is a client, with every recipe imported;
+a block of tests is run by pytest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import pytest
 import recipes
 from tests.servers import Flavour, ServerProcess
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 SECTION = re.compile(r"^#{2,3} (.*?)\n(.*?)(?=^#{2,3} |\Z)", re.DOTALL | re.MULTILINE)
@@ -57,10 +59,15 @@ def blocks() -> Iterator[object]:
             yield pytest.param(block, id=title)
 
 
-def program(block: str) -> str:
-    if "trio.run(" in block:
-        return block
-    return SURROUNDINGS.format(body=textwrap.indent(block, 8 * " "))
+def command(block: str, hosts: str, directory: Path) -> list[str]:
+    """What runs it."""
+    if re.search(r"^(async )?def test_", block, re.MULTILINE):
+        file = directory / "test_block.py"
+        file.write_text(block, encoding="utf-8")
+        return [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(file)]
+    if "trio.run(" not in block:
+        block = SURROUNDINGS.format(body=textwrap.indent(block, 8 * " "))
+    return [sys.executable, "-c", block.replace("127.0.0.1:2181", hosts)]
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +77,9 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("block", blocks())
-def test_a_block_of_the_readme_runs(block: str, hosts: str) -> None:
-    code = program(block).replace("127.0.0.1:2181", hosts)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
+def test_a_block_of_the_readme_runs(block: str, hosts: str, tmp_path: Path) -> None:
+    done = subprocess.run(command(block, hosts, tmp_path), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PRODUCT = ("coord", "recipes", "demos", "benchmarks")
+PRODUCT = ("coord", "recipes", "demos", "pytest_coord", "benchmarks")
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 50
 
@@ -46,7 +46,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "coord.bridge": ("coord", "coord.errors", "coord.bridge", "recipes"),
     "coord.blocking": ("coord", "coord.errors", "coord.bridge", "recipes"),
     "coord.aio": ("coord", "coord.errors", "coord.bridge", "recipes"),
-    "coord.testing": ("coord.config", "coord.server"),
+    "coord.testing": (
+        *("coord", "coord.bridge", "coord.config", "coord.server", "coord.storage.memory", "coord.testing"),
+    ),
+    "pytest_coord": ("coord.errors", "coord.logs", "coord.testing", "pytest_coord"),
     "recipes": ("coord", "coord.errors", "recipes"),
     "demos": ("coord", "coord.errors", "coord.testing", "coord.logs", "recipes", "demos"),
     "benchmarks": ("coord", "coord.testing", "recipes", "benchmarks"),

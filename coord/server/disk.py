@@ -9,7 +9,7 @@ storage is not survivable: it leaves `run`, ends the server, and nothing is ackn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -25,7 +25,7 @@ from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
 from coord.wire.members import Install, Proposal
 from coord.zab.learner import Fetch
-from coord.zab.peer import Work
+from coord.zab.peer import Epochs, Work
 
 T = TypeVar("T")
 
@@ -65,19 +65,28 @@ def write(log: Log | MemoryLog, directory: Path | None, work: Work, *, roll: boo
 
 
 class MemoryDisk:
-    """Nothing survives, so everything is done at once: for tests and demos."""
+    """Nothing survives the process, so everything is done at once: for tests and demos."""
 
     def __init__(self, log: MemoryLog, *, keep: bool = False) -> None:
-        """`keep` the log whole: in an ensemble, a member that has lost its memory needs all of it."""
+        """`keep` the log whole: in an ensemble, a member that has lost its memory needs all of it; so does a
+        server that is to start again from it."""
         self.busy = False
+        self.epochs: Epochs | None = None
+        """the last that were promised; None if none ever were"""
         self._log = log
         self._keep = keep
 
     def begin(self, work: Work, *, roll: bool) -> bool:
         write(self._log, None, work, roll=roll)
+        if work.epochs is not None:
+            self.epochs = work.epochs
         if roll and not self._keep:
             self._log.purge(self._log.last_zxid)  # nobody will recover from it
         return True
+
+    def records(self) -> Iterator[tuple[int, int, bytes]]:
+        """All that was written; raises `StorageDamaged` if it was not kept whole."""
+        return self._log.records(0)
 
     async def run(self, persisted: Callable[[int], None]) -> None:
         await trio.sleep_forever()

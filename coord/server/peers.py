@@ -15,7 +15,7 @@ Rules that hold here:
 
 Synopsis::
 
-    network = PeerNetwork(shell, peer, config)
+    network = PeerNetwork(shell, peer, config, surroundings.member_stream)
     await nursery.start(network.run)
     network.update()  # at the end of each turn
 """
@@ -64,8 +64,16 @@ class Shell(Protocol):
 
 
 class PeerNetwork:
-    def __init__(self, shell: Shell, peer: Peer, config: Config) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        peer: Peer,
+        config: Config,
+        wrap: Callable[[int, trio.SocketStream], trio.abc.Stream],
+    ) -> None:
+        """`wrap` is given each stream to another member (see `surroundings.member_stream`)."""
         self._shell = shell
+        self._wrap = wrap
         self._peer = peer
         self._config = config
         self._me = Identity(config.my_id, config.member_secret)
@@ -149,7 +157,7 @@ class PeerNetwork:
                         await trio.aclose_forcefully(stream)
                 await pauses.pause()
 
-    async def _reach(self, other: int, purpose: Purpose) -> trio.SocketStream | None:
+    async def _reach(self, other: int, purpose: Purpose) -> trio.abc.Stream | None:
         """A connection to another member that has shown who it is; None if there is none to be had now."""
         member = self._config.members[other]
         port = member.election_port if purpose is Purpose.ELECTION else member.peer_port
@@ -159,17 +167,18 @@ class PeerNetwork:
         except (OSError, trio.TooSlowError) as error:
             self._note_trouble(other, purpose, _reason_of(error))
             return None
+        wrapped = self._wrap(other, stream)
         try:
             _tune(stream)
-            await introduce(stream, self._me, purpose, other)
+            await introduce(wrapped, self._me, purpose, other)
         except BaseException as error:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(wrapped)
             if isinstance(error, (Stranger, OSError)):
                 self._note_trouble(other, purpose, str(error), stranger=True)
                 return None
             raise
         self._note_trouble(other, purpose, "")
-        return stream
+        return wrapped
 
     # -- connections to here --------------------------------------------------------------------------
 

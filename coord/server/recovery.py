@@ -52,17 +52,14 @@ class Recovered:
 
 
 @contextmanager
-def recover(config: Config) -> Iterator[Recovered]:
-    """Everything recovered; the directory stays locked, the log open, until the block ends.
+def recover(config: Config, memory: MemoryDisk | None = None) -> Iterator[Recovered]:
+    """Everything recovered; the directory stays locked, the log open, until the block ends. `memory` is that
+    of an earlier run, if there is no directory.
 
     Raises `DirectoryInUse`, `StorageDamaged`, `StorageFailed`.
     """
     if config.data_dir is None:
-        yield Recovered(
-            _peer(config, 0, [0], Epochs(0, 0, config.votes_with_others)),
-            Machine(),
-            MemoryDisk(MemoryLog(), keep=config.is_ensemble),
-        )
+        yield _remember(config, memory or MemoryDisk(MemoryLog(), keep=config.is_ensemble))
         return
     assert config.log_dir is not None
     home, log_directory = config.data_dir / "coord", config.log_dir / "coord" / "log"
@@ -77,10 +74,7 @@ def recover(config: Config) -> Iterator[Recovered]:
             _account_for_damaged_snapshots(home / "snapshots", machine.zxid, journal.last_zxid)
             history = [Batch.decode(payload) for _, _, payload in journal.records(machine.zxid)]
             ends = epoch_ends([machine.zxid, *(batch.last_zxid for batch in history)])
-            # Never below the epoch of a zxid that is in the log: its leader had made that epoch durable.
-            epoch = epoch_of(ends[-1])
-            epochs = Epochs(max(saved.accepted, epoch), max(saved.current, epoch), saved.blank)
-            peer = _peer(config, machine.zxid, ends, epochs)
+            peer = _peer(config, machine.zxid, ends, saved)
             log.info(
                 "recovered",
                 extra=fields(
@@ -93,7 +87,17 @@ def recover(config: Config) -> Iterator[Recovered]:
             journal.close()
 
 
-def _peer(config: Config, base: int, ends: list[int], epochs: Epochs) -> Peer:
+def _remember(config: Config, memory: MemoryDisk) -> Recovered:
+    history = [Batch.decode(payload) for _, _, payload in memory.records()]
+    ends = epoch_ends([0, *(batch.last_zxid for batch in history)])
+    peer = _peer(config, 0, ends, memory.epochs or Epochs(0, 0, config.votes_with_others))
+    return Recovered(peer, Machine(), memory, history)
+
+
+def _peer(config: Config, base: int, ends: list[int], saved: Epochs) -> Peer:
+    # Never below the epoch of a zxid that is in the log: its leader had made that epoch durable.
+    epoch = epoch_of(ends[-1])
+    epochs = Epochs(max(saved.accepted, epoch), max(saved.current, epoch), saved.blank)
     if not config.is_ensemble:
         return Peer(
             STANDALONE_ID, Majority({STANDALONE_ID}), last_zxid=ends[-1], epochs=epochs, ends=ends, base=base

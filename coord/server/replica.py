@@ -433,15 +433,15 @@ class Replica:
             self.read_only.beat(self._beats_alone * self.beat_ms)
             return
         for session_id in self.sessions.beat():
-            self._expire(session_id)
+            self.expire(session_id)
         if self.peer.entry_wanted and not len(self._submitted):
             self._propose_myself(Op.NOTHING, b"")
         if self._beats % REPORT_BEATS == 0 and not self.peer.leading:
             self.tell_leader(Alive(self.sessions.to_report()))
 
-    def _expire(self, session_id: int) -> None:
+    def expire(self, session_id: int, *, even_if_busy: bool = False) -> None:
         connection = self.lobby.connection_of(session_id)
-        if connection is not None and connection.pipeline_full:
+        if connection is not None and connection.pipeline_full and not even_if_busy:
             # Its pings wait unread, since it waits for us: a slow disk is not the client's silence.
             self.sessions.count(session_id, connection.timeout_ms)
         elif session_id not in self.sessions.closing:

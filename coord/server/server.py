@@ -17,16 +17,14 @@ import logging
 import math
 import secrets
 import socket
-import time as clocks
 from functools import partial
-from time import CLOCK_MONOTONIC, clock_gettime, time
 
 import trio
 
 from coord.config import Config
 from coord.logs import fields
 from coord.server import turn
-from coord.server.clients import ClientSockets, listen, selector_is_pollable
+from coord.server.clients import ClientSockets, listen
 from coord.server.clock import run_clock, run_zab_clock
 from coord.server.four_letter import answer
 from coord.server.inspection import Inspection
@@ -36,6 +34,7 @@ from coord.server.replica import Replica
 from coord.server.role_log import RoleLog
 from coord.server.snapshotting import run_snapshots
 from coord.server.streams import serve_streams
+from coord.server.surroundings import Surroundings
 from coord.zab.learner import Fetch
 from coord.zab.peer import Peer
 
@@ -43,18 +42,16 @@ log = logging.getLogger("coord.server")
 
 RETIRE_SECONDS = 1.5
 
-_CLOCK: int = getattr(clocks, "CLOCK_BOOTTIME", CLOCK_MONOTONIC)
-"""One that goes on while the machine is suspended, where the system has it."""
-
 
 class Server:
     """One server, alone or a member. `run` serves until cancelled; a failed disk ends it: `StorageFailed`."""
 
-    def __init__(self, config: Config, *, use_selector: bool | None = None) -> None:
-        """`use_selector`: None where the platform has a pollable one; False is a task per client."""
+    def __init__(self, config: Config, surroundings: Surroundings | None = None) -> None:
+        """`surroundings`: None for those of production."""
         self.config = config
-        self._standstill_ms = config.silence_ms if config.is_ensemble else math.inf
-        self._use_selector = selector_is_pollable() if use_selector is None else use_selector
+        self._around = surroundings or Surroundings()
+        notices = config.is_ensemble and self._around.can_stand_still
+        self._standstill_ms = config.silence_ms if notices else math.inf
         self.port = 0
         """where clients connect; set once it serves"""
         self._network: PeerNetwork | None = None
@@ -69,7 +66,7 @@ class Server:
 
         Raises `StorageDamaged` or `StorageFailed` (see `coord.storage`), `OSError` if the port is taken.
         """
-        with recover(self.config) as recovered:
+        with recover(self.config, self._around.memory) as recovered:
             await self._serve(recovered, task_status)
 
     async def _serve(self, recovered: Recovered, task_status: trio.TaskStatus[Server]) -> None:
@@ -93,7 +90,7 @@ class Server:
                 self._nursery = nursery
                 nursery.start_soon(self._disk.run, self._persisted)
                 if config.is_ensemble:
-                    self._network = PeerNetwork(self, self.replica.peer, config)
+                    self._network = PeerNetwork(self, self.replica.peer, config, self._around.member_stream)
                     self._roles = RoleLog(self.replica, self._network.parted)
                     await nursery.start(self._network.run)
                     nursery.start_soon(run_zab_clock, self)
@@ -111,31 +108,45 @@ class Server:
                 log.info("listening", extra=fields(address=f"{config.client_port_address}:{self.port}"))
                 task_status.started(self)
 
-    async def retire(self) -> None:
+    async def retire(self, patience: float = RETIRE_SECONDS) -> None:
         """What comes before an orderly end: clients get their answers and go elsewhere; then another leads.
 
-        `RETIRE_SECONDS` each at the most, whatever others do. The caller cancels `run` afterwards.
+        `patience` seconds each at the most, whatever others do. The caller cancels `run` afterwards.
         """
         if not self._recovered:
             return
         replica = self.replica
-        with trio.move_on_after(RETIRE_SECONDS):
+        with trio.move_on_after(patience):
             replica.lobby.say_goodbye()
             self.settle()
             while replica.lobby.connections:
                 await self._settled.park()
-        with trio.move_on_after(RETIRE_SECONDS):
+        with trio.move_on_after(patience):
             replica.peer.leave()
             self.settle()
             while self.config.votes_with_others and replica.peer.leader == replica.peer.my_id:
                 await self._settled.park()
 
     async def _serve_clients(self, listener: socket.socket) -> None:
-        if self._use_selector:
+        if self._around.use_selector:
             await ClientSockets(self, listener).run()
         else:
             streams = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-            await serve_streams(self, streams)
+            await serve_streams(self, streams, self._around.client_stream)
+
+    async def expire_session(self, session_id: int) -> bool:
+        """Ends the session as if it had been silent for too long; returns when it is over here. False if
+        there is none, or this server does not lead."""
+        replica = self.replica
+        leads = replica.serving and replica.peer.leading
+        if not leads or session_id not in replica.machine.sessions.timeouts:
+            return False
+        self.begin_turn()
+        replica.expire(session_id, even_if_busy=True)
+        self.settle()
+        while session_id in replica.machine.sessions.timeouts:
+            await self._settled.park()
+        return True
 
     async def _resume_stalled(self) -> None:
         """Turns for connections with more requests than one turn serves; others have theirs in between."""
@@ -182,10 +193,10 @@ class Server:
 
     def begin_turn(self) -> None:
         """Tells the replica what time it is; nothing in the core ever asks."""
-        now_ms = int(clock_gettime(_CLOCK) * 1000)
+        now_ms = self._around.now_ms()
         replica = self.replica
         if 0 < replica.turn_ms < now_ms - self._standstill_ms:
             log.warning("this process stood still", extra=fields(ms=now_ms - replica.turn_ms))
             replica.woke()
         replica.turn_ms = now_ms
-        replica.wall_ms = int(time() * 1000)
+        replica.wall_ms = self._around.wall_ms()

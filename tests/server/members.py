@@ -18,6 +18,7 @@ import trio
 
 from coord.config import Config, Member
 from coord.server.peers import PeerNetwork
+from coord.server.surroundings import Surroundings
 from coord.wire.members import Proposal
 from coord.zab.peer import Epochs, Peer
 from coord.zab.quorum import Majority
@@ -57,7 +58,7 @@ class TestMember:
             epochs=self.epochs,
             observers=observers,
         )
-        self.network = PeerNetwork(self, self.peer, self.config)
+        self.network = PeerNetwork(self, self.peer, self.config, Surroundings().member_stream)
         with trio.CancelScope() as self._scope:
             async with trio.open_nursery() as nursery:
                 self.settle()

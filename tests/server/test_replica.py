@@ -212,6 +212,18 @@ def test_a_stalled_disk_is_not_held_against_a_client_that_is_not_read() -> None:
     assert ann.wire.is_closed, "it is silent now"
 
 
+def test_a_session_that_is_to_end_ends_whatever_its_client_waits_for() -> None:
+    member = Member()
+    ann = member.talker(timeout_ms=5000)
+    for number in range(PIPELINE_REQUESTS_MAX):
+        ann.say(Op.CREATE, create(f"/n{number}"))
+    member.replica.expire(ann.connection.session_id, even_if_busy=True)
+    member.replica.expire(ann.connection.session_id, even_if_busy=True)  # once is enough
+    member.settle()
+    assert ann.wire.is_closed
+    assert len(member.replica.machine.sessions) == 0
+
+
 def test_a_stopped_server_does_not_hold_its_silence_against_its_clients() -> None:
     """However long the shell did not call: expiry counts beats, and there were none."""
     member = Member()

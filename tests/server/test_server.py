@@ -17,6 +17,7 @@ import coord
 from coord.config import Config
 from coord.limits import REQUESTS_PER_TURN
 from coord.server.server import Server
+from coord.server.surroundings import Surroundings
 from coord.storage.files import DirectoryInUse
 from coord.testing import embedded_server
 
@@ -76,7 +77,7 @@ async def test_a_port_that_is_taken_is_said() -> None:
 async def a_server(*, use_selector: bool) -> AsyncIterator[int]:
     config = Config(client_port=0, client_port_address="127.0.0.1", max_client_cnxns=0, tick_time_ms=200)
     async with trio.open_nursery() as nursery:
-        server: Server = await nursery.start(Server(config, use_selector=use_selector).run)
+        server: Server = await nursery.start(Server(config, Surroundings(use_selector=use_selector)).run)
         yield server.port
         nursery.cancel_scope.cancel()
 
@@ -214,7 +215,9 @@ async def test_a_restart_in_good_order_fails_no_write(tmp_path: Path, use_select
         async with trio.open_nursery() as writers:
             for start in range(4):
                 async with trio.open_nursery() as running:
-                    server: Server = await running.start(Server(config, use_selector=use_selector).run)
+                    server: Server = await running.start(
+                        Server(config, Surroundings(use_selector=use_selector)).run
+                    )
                     if start == 0:
                         config = dataclasses.replace(config, client_port=server.port)
                         writers.start_soon(write, server.port)

@@ -50,7 +50,7 @@ nitpick_ignore = [("py:class", "recipes.grant.Standing")]  # what proves a grant
 default_role = "name"  # `Lock` in a docstring is a link where it can be one
 exclude_patterns = ["_build"]
 root_doc = "index"
-highlight_language = "text"
+highlight_language = "default"
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 

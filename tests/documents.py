@@ -6,7 +6,7 @@ printed with what the page says. `test_readme` and `test_docs` say which pages.
 What runs, and how:
 
 - ``python`` with an import is a program; without one, the body of a function in which `zk` is a client and
-  every recipe is imported. With a caption that ends in ``.py`` it is only written to that file.
+  every recipe is imported; with tests in it, pytest runs them. With a caption it is only written to that file.
 - ``console``: lines that begin with ``$ `` are commands, the lines below each are what it prints. With a
   caption ("first terminal") it is typed into a terminal of that name, which may go on running what was
   started there; ``^C``, ``^Z`` and ``^M`` (Enter) press these keys.
@@ -133,6 +133,29 @@ def run_python(code: str, name: str) -> str:
     return out.getvalue()
 
 
+def has_tests(code: str) -> bool:
+    """Does a block consist of tests?"""
+    return re.search(r"^(async )?def test_", code, re.MULTILINE) is not None
+
+
+def run_tests(code: str, directory: Path) -> None:
+    """Runs a block of tests by a pytest of its own, with the project's settings."""
+    file = directory / "test_block.py"
+    file.write_text(code, encoding="utf-8")
+    pytest = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
+    done = subprocess.run([*pytest, str(file)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def pattern_of(expected: str) -> str:
     """A regular expression for what a page says is printed."""
     lines = []
@@ -225,6 +248,8 @@ class Page:
             json.loads(block.text)
         elif block.language == "ini":
             configparser.ConfigParser(interpolation=None).read_string(block.text)
+        elif block.language == "python" and not block.caption and has_tests(block.text):
+            run_tests(self._inward(block.text), self.directory)
         elif block.language == "python" and not block.caption:
             code = "\n" * block.line + self._inward(block.text)
             if not re.search(r"^(import|from) ", block.text, re.MULTILINE):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import recipes
-from tests.documents import blocks, program, run_python
+from tests.documents import blocks, has_tests, program, run_python, run_tests
 from tests.servers import Flavour, ServerProcess
 
 README = Path(__file__).parent.parent / "README.md"
@@ -39,8 +39,11 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("block", [pytest.param(one.text, id=one.title) for one in PYTHON])
-def test_a_block_of_the_readme_runs(block: str, hosts: str) -> None:
-    run_python(program(block).replace("127.0.0.1:2181", hosts), "README.md")
+def test_a_block_of_the_readme_runs(block: str, hosts: str, tmp_path: Path) -> None:
+    if has_tests(block):
+        run_tests(block, tmp_path)
+    else:
+        run_python(program(block).replace("127.0.0.1:2181", hosts), "README.md")
 
 
 @pytest.mark.parametrize("name", RECIPES)

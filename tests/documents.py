@@ -6,7 +6,7 @@ printed with what the page says. `test_readme` and `test_docs` say which pages.
 What runs, and how:
 
 - ``python`` with an import is a program; without one, the body of a function in which `zk` is a client and
-  every recipe is imported; with tests in it, pytest runs them. With a caption it is only written to that file.
+  every recipe is imported; with tests in it, pytest runs them. With a caption it is only written to a file.
 - ``console``: lines that begin with ``$ `` are commands, the lines below each are what it prints. With a
   caption ("first terminal") it is typed into a terminal of that name, which may go on running what was
   started there; ``^C``, ``^Z`` and ``^M`` (Enter) press these keys.

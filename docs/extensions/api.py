@@ -34,18 +34,33 @@ def write_pages(app: Sphinx) -> None:
     for stale in [one for one in folder.iterdir() if one.name not in wanted]:
         stale.unlink()
     for name, title in modules.items():
+        elsewhere = told_elsewhere(name, list(modules))
         besides = app.config.api_besides.get(name, [])
-        text = page(import_module(name), f"{name}: {title}", besides)
+        text = page(import_module(name), f"{name}: {title}", elsewhere, besides)
         file = folder / f"{name}.rst"
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8")
 
 
-def page(module: ModuleType, title: str, besides: Sequence[str] = ()) -> str:
-    """`besides` are classes that have no public name."""
+def told_elsewhere(name: str, modules: Sequence[str]) -> list[str]:
+    """The public names of a module that have their place on the page of another one: of the one that defines
+    them, or of one before it that has the same names (`coord.blocking` mirrors `coord`)."""
+    module = import_module(name)
+    before = {
+        one for earlier in modules[: modules.index(name)] for one in public_names(import_module(earlier))
+    }
+    homes = {one: _home(module, one) for one in public_names(module)}
+    return [one for one, home in homes.items() if home != name and (one in before or home in modules)]
+
+
+def page(module: ModuleType, title: str, elsewhere: Sequence[str] = (), besides: Sequence[str] = ()) -> str:
+    """`elsewhere` are names that are only listed; `besides` are classes that have no public name."""
     lines = [title, "=" * len(title), "", f".. automodule:: {module.__name__}", "   :no-members:", ""]
     lines += [f".. py:currentmodule:: {module.__name__}", ""]
-    homes = _homes(module)
+    if elsewhere:
+        listed = ", ".join(f"`{name}`" for name in sorted(elsewhere))
+        lines += [f"By the same names as elsewhere in this reference: {listed}.", ""]
+    homes = _homes(module, [name for name in public_names(module) if name not in elsewhere])
     for home, names in homes.items():
         if len(homes) > 1:
             lines += _heading(home, module.__name__)
@@ -58,10 +73,10 @@ def page(module: ModuleType, title: str, besides: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def _homes(module: ModuleType) -> dict[str, list[str]]:
-    """The public names by the module that defines them, in the order in which each is defined."""
+def _homes(module: ModuleType, public: Sequence[str]) -> dict[str, list[str]]:
+    """Public names by the module that defines them, in the order in which each is defined."""
     homes: dict[str, list[str]] = {}
-    for name in public_names(module):
+    for name in public:
         homes.setdefault(_home(module, name), []).append(name)
     for home, names in homes.items():
         names.sort(key=lambda name: _line(module, home, name))
@@ -69,13 +84,14 @@ def _homes(module: ModuleType) -> dict[str, list[str]]:
 
 
 def public_names(module: ModuleType) -> list[str]:
+    """``__all__``, or where there is none the classes that are defined there."""
     named = getattr(module, "__all__", None)
     if named is not None:
         return list(named)
     return [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if inspect.isclass(value) and not name.startswith("_") and value.__module__ == module.__name__
     ]
 
 
@@ -119,9 +135,7 @@ def _documented(module: ModuleType, name: str) -> list[str]:
     lines = [f".. {kind}:: {module.__name__}.{name}", "   :members:", f"   :inherited-members: {WITHOUT}"]
     if issubclass(value, BaseException):
         lines = lines[:2]
-    if hasattr(value, "encode") and hasattr(
-        value, "read"
-    ):  # how records go over the wire is nobody's concern
+    if hasattr(value, "encode") and hasattr(value, "read"):  # which is between client and server
         lines.append("   :exclude-members: encode, read")
     if issubclass(value, Enum) or hasattr(value, "_fields"):
         lines.append("   :undoc-members:")

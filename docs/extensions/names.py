@@ -98,7 +98,7 @@ class Names:
         if head in SPOKEN:
             full = f"{SPOKEN[head]}.{tail}"
             return (full, self.objects[full]) if full in self.objects else None
-        return self.by_end(name)
+        return self.by_end(re.sub(rf"^({'|'.join(OURS)})\.", "", name))
 
     def by_end(self, name: str) -> tuple[str, ObjectEntry] | None:
         """Several documented names may end alike: coord's come before the rest, shorter before longer."""

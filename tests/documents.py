@@ -30,7 +30,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,7 @@ ROOT: Final = Path(__file__).parent.parent
 PROMPT: Final = "the-prompt> "
 PATIENCE: Final = 20.0
 PORTS: Final = re.compile(r"\b(?:218[1-9]|288[1-8]|388[1-8])\b")
-PROGRAMS: Final = {"serve", "ensemble", "demo", "shell"}
+PROGRAMS: Final = {"serve", "ensemble", "demo", "shell", "lock", "elect", "watch", "export", "import"}
 """Commands of coord that go on, or want a terminal: they run as processes."""
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|:{3,})(?P<info>.*)")
@@ -138,21 +138,14 @@ def has_tests(code: str) -> bool:
     return re.search(r"^(async )?def test_", code, re.MULTILINE) is not None
 
 
-def run_tests(code: str, directory: Path) -> None:
-    """Runs a block of tests by a pytest of its own, with the project's settings."""
-    file = directory / "test_block.py"
-    file.write_text(code, encoding="utf-8")
-    pytest = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-    ]
-    done = subprocess.run([*pytest, str(file)], capture_output=True, text=True, timeout=60)
+def run_tests(blocks: Mapping[str, str], directory: Path) -> None:
+    """Runs blocks of tests, by their names, in a pytest of their own with the project's settings."""
+    files = [directory / f"{name}.py" for name in blocks]
+    for file, code in zip(files, blocks.values(), strict=True):
+        file.write_text(code, encoding="utf-8")
+    settings = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    command = [sys.executable, "-m", "pytest", *settings, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -205,6 +198,7 @@ class Page:
         self.directory = directory
         self.blocks = blocks(text)
         self._printed = ""
+        self._tests: dict[str, str] = {}
         self._terminals: dict[str, pexpect.spawn[str]] = {}
         consoles = "".join(one.text for one in self.blocks if one.language == "console")
         self._own = re.search(r"coord (serve|ensemble)\b", consoles) is not None
@@ -238,6 +232,11 @@ class Page:
         else:
             self._other(block)
 
+    def finish(self) -> None:
+        """Runs the page's blocks of tests, all at once: each start of pytest takes its time."""
+        if self._tests:
+            run_tests(self._tests, self.directory)
+
     def _other(self, block: Block) -> None:
         if block.caption:
             (self.directory / block.caption).parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +248,7 @@ class Page:
         elif block.language == "ini":
             configparser.ConfigParser(interpolation=None).read_string(block.text)
         elif block.language == "python" and not block.caption and has_tests(block.text):
-            run_tests(self._inward(block.text), self.directory)
+            self._tests[f"test_line_{block.line}"] = self._inward(block.text)
         elif block.language == "python" and not block.caption:
             code = "\n" * block.line + self._inward(block.text)
             if not re.search(r"^(import|from) ", block.text, re.MULTILINE):

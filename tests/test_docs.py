@@ -65,6 +65,7 @@ def test_what_a_page_shows_is_so(file: Path, hosts: str, tmp_path: Path) -> None
             except Exception as error:
                 error.add_note(f"{file.relative_to(ROOT)}:{block.line}")
                 raise
+        page.finish()
 
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:

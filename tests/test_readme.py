@@ -41,7 +41,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize("block", [pytest.param(one.text, id=one.title) for one in PYTHON])
 def test_a_block_of_the_readme_runs(block: str, hosts: str, tmp_path: Path) -> None:
     if has_tests(block):
-        run_tests(block, tmp_path)
+        run_tests({"test_readme": block}, tmp_path)
     else:
         run_python(program(block).replace("127.0.0.1:2181", hosts), "README.md")
 

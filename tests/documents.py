@@ -38,20 +38,17 @@ from types import TracebackType
 from typing import Any, Final, Self
 from unittest.mock import patch
 
-import pexpect
 import trio
 
 import coord
-import recipes
 from coord.__main__ import main as run_coord
 from coord.config import Config
 from coord.config.keys import read_settings
 from tests.servers import free_ports
+from tests.terminals import NotSaid, Terminal
 
 LANGUAGES: Final = {"python", "console", "properties", "ini", "json", "text"}
 ROOT: Final = Path(__file__).parent.parent
-PROMPT: Final = "the-prompt> "
-PATIENCE: Final = 20.0
 PORTS: Final = re.compile(r"\b(?:218[1-9]|288[1-8]|388[1-8])\b")
 PROGRAMS: Final = {"serve", "ensemble", "demo", "shell", "lock", "elect", "watch", "export", "import"}
 """Commands of coord that go on, or want a terminal: they run as processes."""
@@ -149,14 +146,14 @@ def run_tests(blocks: Mapping[str, str], directory: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def pattern_of(expected: str) -> str:
+def pattern_of(expected: str, newline: str = r"\n") -> str:
     """A regular expression for what a page says is printed."""
     lines = []
-    for line in expected.splitlines(keepends=True):
+    for line in expected.splitlines():
         if line.strip() == "…":
             lines.append(r"(?:[^\n]*\n)*?")
         else:
-            lines.append(re.escape(line.rstrip()).replace("…", r"[^\n]*?") + r"[ ]*\n")
+            lines.append(re.escape(line.rstrip()).replace("…", r"[^\n]*?") + r"[ ]*" + newline)
     return "".join(lines)
 
 
@@ -199,7 +196,7 @@ class Page:
         self.blocks = blocks(text)
         self._printed = ""
         self._tests: dict[str, str] = {}
-        self._terminals: dict[str, pexpect.spawn[str]] = {}
+        self._terminals: dict[str, Terminal] = {}
         consoles = "".join(one.text for one in self.blocks if one.language == "console")
         self._own = re.search(r"coord (serve|ensemble)\b", consoles) is not None
         wanted = sorted({"2181", *PORTS.findall(text)})
@@ -216,7 +213,7 @@ class Page:
     ) -> None:
         with ExitStack() as stack:
             for terminal in self._terminals.values():
-                stack.callback(_end, terminal)
+                stack.callback(terminal.end)
 
     def run(self, block: Block) -> None:
         """Raises AssertionError, or what the block's own code raises."""
@@ -294,23 +291,19 @@ class Page:
         return raw.getvalue().decode("utf-8", "replace")
 
     def _type(self, command: Command, name: str) -> None:
-        terminal = self._terminals.get(name)
-        if terminal is None:
-            terminal = self._terminals[name] = _open(self.directory, self._environment)
-        if command.keys and command.text == "m":
-            terminal.sendline()
-        elif command.keys:
-            terminal.sendcontrol(command.text)
-        elif command.text:
-            terminal.expect_exact(PROMPT)
-            terminal.sendline(self._inward(command.text).replace("\n", " "))
-        if not command.expected:
-            return
-        wanted = self._inward(pattern_of(command.expected)).replace(r"\n", r"\r?\n")
+        if name not in self._terminals:
+            self._terminals[name] = Terminal(self.directory, self._environment)
+        terminal = self._terminals[name]
+        pattern = self._inward(pattern_of(command.expected, newline=r"\r?\n"))
         try:
-            terminal.expect(wanted)
-        except (pexpect.TIMEOUT, pexpect.EOF):
-            said = self._outward(terminal.before or "")
+            if command.keys:
+                terminal.press(command.text, pattern)
+            elif command.text:
+                terminal.type(self._inward(command.text).replace("\n", " "), pattern)
+            else:
+                terminal.expect(pattern)
+        except NotSaid as error:
+            said = self._outward(str(error))
             raise AssertionError(f"{command.text}\nprinted\n{said}\nand not\n{command.expected}") from None
 
     def _compare(self, printed: str, expected: str, what: str) -> None:
@@ -340,29 +333,6 @@ async def _make_chroot(hosts: str) -> None:
         await zk.ensure_chroot()
 
 
-def _open(directory: Path, environment: dict[str, str]) -> pexpect.spawn[str]:
-    terminal = pexpect.spawn(
-        "bash",
-        ["--norc", "--noprofile", "--noediting", "-i"],
-        cwd=str(directory),
-        env={**environment, "PS1": PROMPT, "BASH_SILENCE_DEPRECATION_WARNING": "1"},
-        encoding="utf-8",
-        timeout=PATIENCE,
-        echo=False,
-    )
-    terminal.delaybeforesend = None
-    return terminal
-
-
-def _end(terminal: pexpect.spawn[str]) -> None:
-    """And whatever was started in it: all of the terminal's session."""
-    found = subprocess.run(["ps", "-o", "pid=", "-s", str(terminal.pid)], capture_output=True, text=True)
-    for pid in found.stdout.split():
-        if int(pid) != terminal.pid:
-            subprocess.run(["kill", "-9", pid], stderr=subprocess.DEVNULL)
-    terminal.close(force=True)
-
-
 def check_zoo_cfg(text: str) -> Config:
     """Raises `coord.ConfigError` for what is no zoo.cfg."""
     settings: dict[str, Any] = read_settings(text, "zoo.cfg", lambda note: None)
@@ -371,7 +341,3 @@ def check_zoo_cfg(text: str) -> Config:
     if settings.get("members"):
         settings["my_id"] = min(settings["members"])
     return Config(**settings)
-
-
-def recipe_names() -> set[str]:
-    return set(recipes.__all__)

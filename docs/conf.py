@@ -49,7 +49,12 @@ api_besides = {
 }
 
 nitpicky = True
-nitpick_ignore = [("py:class", "recipes.grant.Standing")]  # what proves a grant: ours alone
+nitpick_ignore = [  # what signatures name and nobody needs to know more of
+    ("py:class", "recipes.grant.Standing"),
+    ("py:class", "coord.server.server.Server"),
+    ("py:class", "coord.testing.faults.Healing"),
+    ("py:class", "coord.bridge.threads.Timeout"),
+]
 default_role = "name"  # `Lock` in a docstring is a link where it can be one
 exclude_patterns = ["_build"]
 root_doc = "index"

@@ -121,7 +121,7 @@ def _heading(home: str, module: str) -> list[str]:
     title = home.removeprefix(module + ".")
     paragraphs = (inspect.getdoc(import_module(home)) or "").split("\n\n")
     told = "\n\n".join(one for one in paragraphs if not one.startswith("Owns "))  # which is for contributors
-    return ["", title, "-" * len(title), "", *told.splitlines(), ""]
+    return ["", title, "-" * len(title), "", *separated(told).splitlines(), ""]
 
 
 def _documented(module: ModuleType, name: str) -> list[str]:
@@ -161,10 +161,16 @@ def without_constructor(
     return ("", None) if any(len(one) > 1 and one not in public for one in ours) else None
 
 
-def without_aliases(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """What Python says of a named tuple's field by itself tells nobody anything."""
+def mend(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """What Python says of a named tuple's field by itself tells nobody anything; and a name in backticks may be
+    followed by a letter, as in plurals."""
     if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
+    lines[:] = [separated(line) for line in lines]
+
+
+def separated(text: str) -> str:
+    return re.sub(r"(?<!`)(`[^`\s][^`]*`)(?=\w)", r"\1\\ ", text)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -172,5 +178,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("api_besides", {}, "env")
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-signature", without_constructor)
-    app.connect("autodoc-process-docstring", without_aliases)
+    app.connect("autodoc-process-docstring", mend)
     return {"parallel_read_safe": True}

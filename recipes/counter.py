@@ -140,10 +140,13 @@ class Counter(Generic[N]):
             return self._decode(data)
 
     def watch(self) -> States[N]:
-        """The number, now and whenever it differs::
+        """The number, now and whenever it differs.
 
-        async with counter.watch() as values:
-            async for value in values: ...
+        Synopsis::
+
+            async with counter.watch() as values:
+                async for value in values:
+                    ...
         """
 
         async def read(watch: Watch) -> N:

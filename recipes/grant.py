@@ -60,8 +60,11 @@ class Grant:
     ) -> None:
         """`what` names the right in messages, e.g. ``lock /jobs``."""
         self.path: Final = standing.path
+        """of the znode that holds"""
         self.token: Final = standing.czxid
+        """the fencing token"""
         self.session_id: Final = standing.session_id
+        """whose znode it is"""
         self._client = client
         self._guard = guard
         self._error = error

@@ -36,51 +36,65 @@ _LOG = logging.getLogger("coord.config")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The settings of one server. Field names are ZooKeeper's keys in snake case; `_ms` is milliseconds."""
+    """The settings of one server. Field names are ZooKeeper's keys in snake case; `_ms` is milliseconds.
+
+    A default that depends on others (-1) is replaced by the number: the field then holds that.
+    """
 
     client_port: int = 2181
-    """0: any free port"""
+    """where clients are served; 0: any free port"""
     client_port_address: str = "0.0.0.0"
+    """the interface clients are served on; 0.0.0.0: every one"""
     client_port_listen_backlog: int = -1
-    """-1: the system's default"""
+    """connections that may wait to be accepted; -1: the system's default"""
     data_dir: Path | None = None
-    """None: nothing is kept on disk (not possible in a file)"""
+    """the folder of snapshots (and of `myid`); None: nothing is kept on disk (not possible in a file)"""
     data_log_dir: Path | None = None
-    """None: the same as `data_dir`; see `log_dir`"""
+    """the folder of the log; None: the same as `data_dir`"""
     tick_time_ms: int = limits.TICK_TIME_MS
+    """the unit of time: sessions last 2 to 20 of it"""
     init_limit: int = 10
     """ticks a follower may take to reach the leader's state"""
     sync_limit: int = 5
-    """ticks a follower may lag behind"""
+    """not used: a follower that is slow holds nobody up"""
     heartbeat_ms: int = -1
-    """how often a leader is heard by its followers; -1: some 13 times a tick (likewise)"""
+    """how often a leader is heard by its followers; -1: some 13 times a tick"""
     min_session_timeout_ms: int = -1
-    """-1: two ticks (the field then holds that number)"""
+    """-1: two ticks"""
     max_session_timeout_ms: int = -1
-    """-1: twenty ticks (likewise)"""
+    """-1: twenty ticks"""
     max_client_cnxns: int = limits.CLIENT_CONNECTIONS_PER_HOST_MAX
     """connections from one address; 0: any number"""
     jute_maxbuffer: int = limits.FRAME_BYTES_MAX
+    """the largest request of a client"""
     snap_count: int = limits.SNAPSHOT_ENTRIES
+    """the log is rolled, and a snapshot made, after so many entries, or after `snap_size_limit_kb`"""
     snap_size_limit_kb: int = limits.SNAPSHOT_LOG_KB
-    """the log is rolled, and a snapshot made, after so much of it or `snap_count` entries; 0: any size"""
+    """the log is rolled, and a snapshot made, after so many KB, or after `snap_count` entries; 0: any size"""
     autopurge_snap_retain_count: int = limits.SNAPSHOTS_RETAINED
+    """snapshots kept, with the log that the oldest of them needs"""
     autopurge_purge_interval: int = 0
-    """hours; coord purges after every snapshot whatever it says"""
+    """hours; not used"""
     global_outstanding_limit: int = 1000
+    """requests that wait for an answer, of all clients; not used: each connection has its own bound"""
     super_digest: str = field(default="", repr=False)
     """``super:base64(sha1(super:password))``; "": there is no super user"""
     extended_types_enabled: bool = False
     """TTL znodes"""
     four_letter_whitelist: frozenset[str] = frozenset({"srvr"})
-    """``*`` among them allows every command; ask `allows_four_letter`"""
+    """the four-letter words that are answered; `*` among them: all"""
     admin_enable_server: bool = False
+    """not used"""
     skip_acl: bool = False
+    """everybody may do everything"""
     read_only_mode_enabled: bool = False
+    """a member without a leader serves clients that are content with old data"""
     db_autocreate: bool = False
     """a voter with an empty disk votes at once; see `server.blank`"""
     container_check_interval_ms: int = limits.CONTAINER_CHECK_INTERVAL_MS
+    """how often containers and TTL znodes that are due are looked for"""
     container_max_per_minute: int = limits.CONTAINERS_PER_CHECK_MAX
+    """so many of them are deleted at the most"""
     members: Mapping[int, Member] = field(default_factory=dict)
     """the servers of the ensemble by id; empty: standalone"""
     my_id: int = 0
@@ -88,7 +102,9 @@ class Config:
     quorum_listen_on_all_ips: bool = False
     """listen for the other members on every interface, not only on the address they know this one by"""
     weights: Mapping[int, int] = field(default_factory=dict)
+    """of the votes, by id; 1 if not given"""
     groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    """the servers of each group: a quorum is a majority in a majority of them"""
     member_secret: bytes | None = field(default=None, repr=False)
     """what members prove to each other that they know (`memberSecretFile`); None: they believe each other"""
 

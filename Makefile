@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench-recipes test-zookeeper clean
+.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench-recipes test-zookeeper docs clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,6 +50,10 @@ test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against 
 	COORD_TEST_ZOOKEEPER=1 $(BIN)/python -m pytest tests/client tests/recipes \
 		tests/server/test_protocol.py tests/interop
 
+docs: $(VENV)/.ready  ## the documentation as a site in docs/_build/html; warnings and broken links are errors (10 s)
+	$(BIN)/python -m sphinx --fail-on-warning --nitpicky --keep-going --quiet -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
+
 lint: $(VENV)/.ready  ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,4 +64,4 @@ format: $(VENV)/.ready  ## let ruff reformat and sort imports
 	$(BIN)/ruff format .
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build docs/reference/api

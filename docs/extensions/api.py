@@ -162,8 +162,8 @@ def without_constructor(
 
 
 def mend(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """What Python says of a named tuple's field by itself tells nobody anything; and a name in backticks may be
-    followed by a letter, as in plurals."""
+    """What Python says of a named tuple's field by itself tells nobody anything; and a name in backticks may
+    be followed by a letter, as in plurals."""
     if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
     lines[:] = [separated(line) for line in lines]

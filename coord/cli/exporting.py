@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -30,6 +30,7 @@ from coord.cli.walk import DATA_PER_REQUEST, Walk, for_each, read_data
 
 SYSTEM: Final = "/zookeeper"
 ROUND_BYTES: Final = 4 * 1024 * 1024
+"""Read at once, and so kept in memory, unless znodes are much larger than those before them."""
 ROUND_PATHS_MAX: Final = 8 * DATA_PER_REQUEST
 HIDDEN_HASH: Final = "x"
 """Servers say this instead of a password's hash to who may not change the ACL (ZOOKEEPER-1392)."""
@@ -180,7 +181,8 @@ async def _sink(out: Output, file: str | None) -> AsyncIterator[Sink]:
             os.replace(part, file)
     except BaseException:
         if not is_device:
-            os.unlink(part)
+            with suppress(OSError):
+                os.unlink(part)
         raise
 
 

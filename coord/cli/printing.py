@@ -94,10 +94,15 @@ class Printer:
         """Returns when everything has been written by `write`."""
         await self._all_written.wait()
 
-    def flush(self) -> None:
-        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`."""
+    def flush(self, *, after_failure: bool = False) -> None:
+        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`, but not `after_failure`: that
+        one is to be told."""
         found, self._unwritten = bytes(self._unwritten), bytearray()
-        write_bytes(found)
+        try:
+            write_bytes(found)
+        except (OutputFailed, OutputUnwanted):
+            if not after_failure:
+                raise
 
     def discard(self) -> None:
         """Nobody reads what has not been written yet."""
@@ -108,6 +113,11 @@ class Printer:
         with Progress(label, total) as self._progress:
             yield self._progress.advance
         self._progress = None
+
+    @property
+    def is_at_work(self) -> bool:
+        """Does work go on that tells how far it has come?"""
+        return self._progress is not None
 
     @property
     def came_to(self) -> str:

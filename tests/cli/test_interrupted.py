@@ -142,3 +142,12 @@ def test_work_takes_longer_than_the_time_out_and_ends_without_a_server(tmp_path:
         assert error.startswith(f"coord: no answer from {server.hosts} within 1 s: ")
         assert "; exporting: " in error
         assert b'"end"' not in exported
+
+
+def test_a_failure_is_told_even_if_nobody_reads_the_results(command: list[str]) -> None:
+    line = f"{' '.join(command)} multi 'check /none; delete /none' | true"
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, timeout=20, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr == b"coord: nothing was done: operation 1, check /none: there is no such znode\n"

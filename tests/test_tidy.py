@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "coord.testing": ("coord.config", "coord.server"),
     "recipes": ("coord", "coord.errors", "recipes"),
     "demos": ("coord", "coord.errors", "coord.testing", "coord.logs", "recipes", "demos"),
-    "benchmarks": ("coord", "coord.testing", "recipes", "benchmarks"),
+    "benchmarks": ("coord", "coord.aio", "coord.blocking", "coord.testing", "recipes", "benchmarks"),
 }
 """For each part (the longest name that fits counts) the parts it may import; "coord" is its public names."""
 

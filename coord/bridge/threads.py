@@ -203,6 +203,7 @@ def hold(portal: Portal, open_manager: Callable[[], ContextManager[T]]) -> Itera
 
 class Threads(Side):
     name = "coord.blocking"
+    manager = "AbstractContextManager"
     renamed: ClassVar[dict[str, str]] = {"aclose": "close"}
 
     def told(self, text: str) -> str:

@@ -18,11 +18,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import os
+import platform
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
 from typing import Final
 
 import trio
@@ -48,7 +51,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--server", metavar="HOST:PORT", help="one that runs (and that nobody else uses)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     options = parser.parse_args(argv)
-    print("command:  " + " ".join(["python -m benchmarks.bridge", *argv]), end="\n\n")
+    print("command:  " + " ".join(["python -m benchmarks.bridge", *argv]))
+    print(f"versions: Python {platform.python_version()}, trio {trio.__version__}, kazoo {version('kazoo')}")
+    print(f"machine:  {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the first round")
+    print(f"rounds:   the median of {options.rounds}, the clients taking turns", end="\n\n")
     trio.run(_measure, options.server, options.rounds)
     return 0
 

@@ -1,6 +1,7 @@
 """Coordination for Python: a ZooKeeper-compatible server, a trio client, and recipes that let go.
 
-The public names of the client; the recipes are in the package `recipes`.
+The public names of the client; the recipes are in the package `recipes`. For programs without trio there are
+`coord.blocking` (threads) and `coord.aio` (asyncio), which have all of both.
 
 Synopsis::
 
@@ -36,6 +37,7 @@ from coord.errors import (
     DataInconsistency,
     EphemeralOnLocalSession,
     ErrorCode,
+    ForkedClient,
     InvalidACL,
     InvalidCallback,
     MarshallingError,
@@ -86,6 +88,7 @@ __all__ = [
     "ErrorCode",
     "EventType",
     "Events",
+    "ForkedClient",
     "GetChildren",
     "GetData",
     "Guard",

@@ -39,12 +39,10 @@ from coord.bridge import loops
 from coord.bridge.facade import Facades
 from coord.bridge.living import LIVING, public_names
 from coord.bridge.portal import TooSlowError
-from coord.errors import ForkedClient
 
 _names = public_names(Facades(loops.Loops(), LIVING, {coord.Client: loops.EnteredClient})) | {
     "ClosedResourceError": trio.ClosedResourceError,
     "EndOfChannel": trio.EndOfChannel,
-    "ForkedClient": ForkedClient,
     "TooSlowError": TooSlowError,
     "WouldBlock": trio.WouldBlock,
 }

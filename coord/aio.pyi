@@ -5,5 +5,4 @@ from trio import WouldBlock as WouldBlock
 
 from coord import *  # noqa: F403  # all of them, whatever they are
 from coord.bridge.portal import TooSlowError as TooSlowError
-from coord.errors import ForkedClient as ForkedClient
 from recipes import *  # noqa: F403  # all of them, whatever they are

@@ -39,7 +39,6 @@ from coord.bridge.facade import Facades
 from coord.bridge.living import LIVING, public_names
 from coord.bridge.portal import TooSlowError
 from coord.bridge.threads import fail_after, move_on_after
-from coord.errors import ForkedClient
 
 _MIXINS = {
     coord.Client: threads.StartableClient,
@@ -49,7 +48,6 @@ _MIXINS = {
 _names = public_names(Facades(threads.Threads(), LIVING, _MIXINS)) | {
     "ClosedResourceError": trio.ClosedResourceError,
     "EndOfChannel": trio.EndOfChannel,
-    "ForkedClient": ForkedClient,
     "TooSlowError": TooSlowError,
     "WouldBlock": trio.WouldBlock,
     "fail_after": fail_after,

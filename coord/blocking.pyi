@@ -15,7 +15,6 @@ from coord.bridge.threads import fail_after as fail_after
 from coord.bridge.threads import move_on_after as move_on_after
 from coord.client.operations import ReadResult
 from coord.client.transaction import Result
-from coord.errors import ForkedClient as ForkedClient
 from recipes.cache import Event
 from recipes.counter import Codec
 from recipes.grant import Standing
@@ -81,6 +80,7 @@ from recipes import EndpointTaken as EndpointTaken
 from coord import EphemeralOnLocalSession as EphemeralOnLocalSession
 from coord import ErrorCode as ErrorCode
 from coord import EventType as EventType
+from coord import ForkedClient as ForkedClient
 from coord import GetChildren as GetChildren
 from coord import GetData as GetData
 from recipes import GrantLost as GrantLost

@@ -99,6 +99,8 @@ class Block(Generic[T]):
                 value = await manager.__aenter__()
             else:
                 value = manager.__enter__()
+        if self.task.scope.cancel_called:
+            self.entered.given_up = True  # too late, although it went through
         self.task.scope.deadline = inf
         self._portal.blocks[self] = None
         try:

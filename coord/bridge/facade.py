@@ -48,6 +48,8 @@ class Side(ABC):
 
     name: str
     """of the module that its users import"""
+    manager: str
+    """what its context managers are called in signatures"""
     renamed: ClassVar[dict[str, str]] = {}
     """members that go by another name there"""
 
@@ -253,8 +255,15 @@ class Facades:
         method.__name__, method.__qualname__ = name, f"{original.__qualname__.rpartition('.')[0]}.{name}"
         method.__doc__, method.__module__ = _text(original.__doc__, self.side), self.side.name
         if not hasattr(method, "__signature__"):
-            method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # for help()
+            method.__signature__ = self._signature(original)  # type: ignore[attr-defined]  # for help()
         return method
+
+    def _signature(self, original: Callable[..., Any]) -> inspect.Signature:
+        signature = inspect.signature(original)
+        if not inspect.isasyncgenfunction(inspect.unwrap(original)):
+            return signature
+        returns = re.sub(r"^AsyncIterator", self.side.manager, str(signature.return_annotation))
+        return signature.replace(return_annotation=returns)
 
     def _constructor(self, original: type) -> Any:
         facades, init = self, vars(original).get("__init__", original.__init__)  # type: ignore[misc]  # a class's

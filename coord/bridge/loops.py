@@ -228,6 +228,7 @@ def _handled(running: Running[bool], error: BaseException | None) -> bool:
 
 class Loops(Side):
     name = "coord.aio"
+    manager = "AbstractAsyncContextManager"
 
     def method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         async def method(self: Facade, *args: Any, **kwargs: Any) -> Any:

@@ -45,7 +45,6 @@ from coord.bridge.threads import fail_after as fail_after
 from coord.bridge.threads import move_on_after as move_on_after
 from coord.client.operations import ReadResult
 from coord.client.transaction import Result
-from coord.errors import ForkedClient as ForkedClient
 from recipes.cache import Event
 from recipes.counter import Codec
 from recipes.grant import Standing

@@ -33,7 +33,7 @@ import trio
 
 from coord.bridge.block import Block, ContextManager
 from coord.bridge.facade import Facade, Side
-from coord.bridge.portal import Portal, TooSlowError
+from coord.bridge.portal import Portal, Running, TooSlowError
 from coord.bridge.process import default_portal
 
 T = TypeVar("T")
@@ -136,14 +136,19 @@ def call(portal: Portal, fn: Callable[[], Awaitable[T]], what: str = "call", tim
     `timeout` seconds."""
     portal.check_elsewhere(what)
     deadline, by = _strictest(portal)
-    running = portal.submit(fn, deadline=deadline, timeout=timeout)
+    running = Running(portal, fn, deadline, timeout)
     try:
+        portal.begin(running)
         return running.result()
     except CancelledError:
         if running.timed_out:
             raise TooSlowError from None
         if by is not None:
             raise Cancelled(by) from None
+        raise
+    except BaseException:
+        if not portal.foreign:
+            running.end()
         raise
 
 
@@ -203,6 +208,7 @@ def hold(portal: Portal, open_manager: Callable[[], ContextManager[T]]) -> Itera
 
 class Threads(Side):
     name = "coord.blocking"
+    manager = "AbstractContextManager"
     renamed: ClassVar[dict[str, str]] = {"aclose": "close"}
 
     def told(self, text: str) -> str:
@@ -268,6 +274,8 @@ def _enter(self: Facade) -> Any:
 def _exit(
     self: Facade, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> bool:
+    if not self._blocks:
+        return False  # of a client that was closed inside of its block
     try:
         return leave(_newest(self)[1], self._portal, error)
     finally:
@@ -281,10 +289,7 @@ def _exit(
 def _newest(self: Facade) -> tuple[object, Any]:
     """The block that this thread has entered last, or (of a client, say) another one has."""
     thread = threading.current_thread()
-    mine = [one for one in self._blocks if one[0] is thread] or self._blocks
-    if not mine:
-        raise RuntimeError(f"{self!r} was not entered")
-    return mine[-1]
+    return ([one for one in self._blocks if one[0] is thread] or self._blocks)[-1]
 
 
 def _iter(self: Facade) -> Facade:

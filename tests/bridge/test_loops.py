@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from random import Random
 
 import pytest
 
@@ -172,6 +173,36 @@ def test_a_cancelled_wait_leaves_nothing_behind(world: World) -> None:
                 await waiting
             await zk.janitor.idle()
             assert len(await zk.children("/lock")) == 1
+
+    play(world, body)
+
+
+def test_whenever_a_cancellation_comes_nothing_is_left_behind(world: World) -> None:
+    async def body(world: World, zk: Client) -> None:
+        lock, chance, inside = Lock(zk, "/lock"), Random(7), []
+
+        async def moments() -> None:
+            for _ in range(chance.randrange(60)):
+                await asyncio.sleep(0)
+
+        async def hold() -> None:
+            async with lock as grant:
+                inside.append(grant)
+                assert len(inside) == 1
+                try:
+                    await moments()
+                finally:
+                    inside.pop()
+
+        for _ in range(20):
+            tasks = [asyncio.create_task(hold()) for _ in range(8)]
+            for _ in range(6):
+                await moments()
+                chance.choice(tasks).cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends)
+        await zk.janitor.idle()
+        assert await zk.children("/lock") == []
 
     play(world, body)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import coord
 import recipes
 from coord import aio, blocking
 from coord.blocking import Client, Grant, Lock, LockLost, connect, fail_after, move_on_after
+from coord.bridge.threads import hold
 from tests.bridge.conftest import World
 
 InThread = Callable[[Callable[[], object]], threading.Thread]
@@ -200,6 +202,22 @@ def test_a_deadline_inside_a_block_takes_its_transaction_back(world: World, zk: 
     assert zk.exists("/a") is None
 
 
+def test_what_is_granted_too_late_is_given_back(world: World) -> None:
+    ends: list[str] = []
+
+    @asynccontextmanager
+    async def late() -> AsyncIterator[None]:
+        world.pass_time(10)  # and there was no moment to be cancelled at
+        try:
+            yield
+        finally:
+            ends.append("left")
+
+    with pytest.raises(blocking.TooSlowError), fail_after(5), hold(world.portal, late):
+        raise AssertionError
+    assert ends == ["left"]
+
+
 def test_timeouts_of_recipes_are_timeout_errors(world: World, zk: Client, in_thread: InThread) -> None:
     with Lock(zk, "/lock"):
 
@@ -251,6 +269,9 @@ def test_a_client_without_a_block_is_started_and_closed(world: World) -> None:
     zk.create("/me", b"", ephemeral=True)
     zk.close()
     zk.close()
+    with pytest.raises(ValueError, match="mine"), connect(world.hosts) as other:  # noqa: PT012  # a block
+        other.close()
+        raise ValueError("mine")
     with connect(world.hosts) as other:
         assert other.exists("/me") is None
 

@@ -24,6 +24,7 @@ import recipes
 from coord.config.keys import KEYS
 from docs.check_links import check
 from docs.extensions import graph, house, sequence, settings
+from docs.extensions.api import separated
 from tests.documents import LANGUAGES, Page, blocks, commands, pattern_of
 from tests.servers import Flavour, ServerProcess
 from tests.test_tidy import MAY_IMPORT
@@ -224,3 +225,7 @@ def test_a_console_is_commands_and_what_they_print() -> None:
 )
 def test_what_is_left_open_may_be_anything(expected: str, printed: str, fits: bool) -> None:
     assert bool(re.fullmatch(pattern_of(expected), printed)) is fits
+
+
+def test_the_plural_of_a_name_is_a_name_and_a_letter() -> None:
+    assert separated("(`run`) are `def`s, in ``a``, by `x`") == "(`run`) are `def`\\ s, in ``a``, by `x`"

@@ -162,15 +162,20 @@ def without_constructor(
 
 
 def mend(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """What Python says of a named tuple's field by itself tells nobody anything; and a name in backticks may be
-    followed by a letter, as in plurals."""
+    """What Python says of a named tuple's field by itself tells nobody anything; and plurals of names are meant."""
     if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
     lines[:] = [separated(line) for line in lines]
 
 
 def separated(text: str) -> str:
-    return re.sub(r"(?<!`)(`[^`\s][^`]*`)(?=\w)", r"\1\\ ", text)
+    """With a break that does not show between a name in backticks and a letter that follows it."""
+    return re.sub(r"``.*?``|`[^`]*`", _separated, text)
+
+
+def _separated(match: re.Match[str]) -> str:
+    follows = match.string[match.end() : match.end() + 1]
+    return match[0] + ("\\ " if follows.isalnum() and not match[0].startswith("``") else "")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def without_constructor(
 
 
 def mend(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """What Python says of a named tuple's field by itself tells nobody anything; and plurals of names are meant."""
+    """Drops what Python says of named tuples' fields by itself; lets plurals of names be."""
     if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
     lines[:] = [separated(line) for line in lines]

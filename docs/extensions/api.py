@@ -49,8 +49,8 @@ def told_elsewhere(name: str, modules: Sequence[str]) -> list[str]:
     before = {
         one for earlier in modules[: modules.index(name)] for one in public_names(import_module(earlier))
     }
-    homes = {one: _home(module, one) for one in public_names(module)}
-    return [one for one, home in homes.items() if home != name and (one in before or home in modules)]
+    makers = {one: _maker(module, one) for one in public_names(module)}
+    return [one for one, maker in makers.items() if maker != name and (one in before or maker in modules)]
 
 
 def page(module: ModuleType, title: str, elsewhere: Sequence[str] = (), besides: Sequence[str] = ()) -> str:
@@ -96,6 +96,12 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def _home(module: ModuleType, name: str) -> str:
+    """The module inside of this one that makes it, or this one."""
+    maker = _maker(module, name)
+    return maker if maker.startswith(f"{module.__name__}.") else module.__name__
+
+
+def _maker(module: ModuleType, name: str) -> str:
     value = getattr(module, name)
     if inspect.isclass(value) or inspect.isfunction(value):
         return str(value.__module__)

@@ -60,9 +60,9 @@ class Config:
     heartbeat_ms: int = -1
     """how often a leader is heard by its followers; -1: some 13 times a tick"""
     min_session_timeout_ms: int = -1
-    """-1: two ticks"""
+    """the shortest session that a client can have; -1: two ticks"""
     max_session_timeout_ms: int = -1
-    """-1: twenty ticks"""
+    """the longest; -1: twenty ticks"""
     max_client_cnxns: int = limits.CLIENT_CONNECTIONS_PER_HOST_MAX
     """connections from one address; 0: any number"""
     jute_maxbuffer: int = limits.FRAME_BYTES_MAX

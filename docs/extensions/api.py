@@ -49,8 +49,8 @@ def told_elsewhere(name: str, modules: Sequence[str]) -> list[str]:
     before = {
         one for earlier in modules[: modules.index(name)] for one in public_names(import_module(earlier))
     }
-    homes = {one: _home(module, one) for one in public_names(module)}
-    return [one for one, home in homes.items() if home != name and (one in before or home in modules)]
+    makers = {one: _maker(module, one) for one in public_names(module)}
+    return [one for one, maker in makers.items() if maker != name and (one in before or maker in modules)]
 
 
 def page(module: ModuleType, title: str, elsewhere: Sequence[str] = (), besides: Sequence[str] = ()) -> str:
@@ -96,6 +96,12 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def _home(module: ModuleType, name: str) -> str:
+    """The module inside of this one that makes it, or this one."""
+    maker = _maker(module, name)
+    return maker if maker.startswith(f"{module.__name__}.") else module.__name__
+
+
+def _maker(module: ModuleType, name: str) -> str:
     value = getattr(module, name)
     if inspect.isclass(value) or inspect.isfunction(value):
         return str(value.__module__)
@@ -162,15 +168,20 @@ def without_constructor(
 
 
 def mend(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """What Python says of a named tuple's field by itself tells nobody anything; and a name in backticks may
-    be followed by a letter, as in plurals."""
+    """Drops what Python says of named tuples' fields by itself; lets plurals of names be."""
     if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
     lines[:] = [separated(line) for line in lines]
 
 
 def separated(text: str) -> str:
-    return re.sub(r"(?<!`)(`[^`\s][^`]*`)(?=\w)", r"\1\\ ", text)
+    """With a break that does not show between a name in backticks and a letter that follows it."""
+    return re.sub(r"``.*?``|`[^`]*`", _separated, text)
+
+
+def _separated(match: re.Match[str]) -> str:
+    follows = match.string[match.end() : match.end() + 1]
+    return match[0] + ("\\ " if follows.isalnum() and not match[0].startswith("``") else "")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from docs.extensions.svg import LINE, box, line, picture, width_of, words
 MARGIN: Final = 14.0
 ROW_GAP: Final = 62.0
 COLUMN_GAP: Final = 46.0
+BEND: Final = (8.0, 0.0)
+"""pixels that a bend takes, across and down"""
 APART: Final = 11.0
 """pixels between an arrow and the one that goes back"""
 
@@ -45,6 +47,8 @@ class Graph:
     rows: list[list[str]]
     texts: dict[str, str] = field(default_factory=dict)
     arrows: list[Arrow] = field(default_factory=list)
+    bends: set[str] = field(default_factory=set)
+    """names in rows that are no boxes: an arrow to one goes on from there"""
 
     def lines(self, name: str) -> list[str]:
         return self.texts.get(name, name).split("\\n")
@@ -84,6 +88,8 @@ def draw(graph: Graph, title: str, number: int = 0) -> str:
     places, width, height = _places(graph)
     parts = [_arrow(graph, arrow, places) for arrow in graph.arrows]
     for name, place in places.items():
+        if name in graph.bends:
+            continue
         parts.append(
             box(place.x - place.width / 2, place.y - place.height / 2, place.width, place.height, "who")
         )
@@ -101,7 +107,9 @@ def _places(graph: Graph) -> tuple[dict[str, Place], float, float]:
     """Rows with as many cells as the longest stand on its columns; shorter ones are centred."""
     names = [name for row in graph.rows for name in row if name != "."]
     sizes = {
-        name: (max(map(width_of, graph.lines(name))) + 26, len(graph.lines(name)) * LINE + 14)
+        name: BEND
+        if name in graph.bends
+        else (max(map(width_of, graph.lines(name))) + 26, len(graph.lines(name)) * LINE + 14)
         for name in names
     }
     columns = max(map(len, graph.rows))
@@ -157,17 +165,20 @@ def _ends(graph: Graph, arrow: Arrow, places: dict[str, Place]) -> tuple[float, 
     aside = APART if back else 0.0
 
     def reach(place: Place) -> float:
+        if place.height == 0:
+            return 0.0
         across = (place.width / 2) / abs(dx) if abs(dx) > 1e-6 else float("inf")
         down = (place.height / 2) / abs(dy) if abs(dy) > 1e-6 else float("inf")
         return min(across, down)
 
     ox, oy = -dy * aside, dx * aside
-    start, stop = reach(a), length - reach(b) - 2
+    start, stop = reach(a), length - reach(b) - (0 if arrow.target in graph.bends else 2)
     return a.x + dx * start + ox, a.y + dy * start + oy, a.x + dx * stop + ox, a.y + dy * stop + oy
 
 
 def _arrow(graph: Graph, arrow: Arrow, places: dict[str, Place]) -> str:
-    return line(*_ends(graph, arrow, places), "answer" if arrow.dashed else "message", arrow=True)
+    kind = "answer" if arrow.dashed else "message"
+    return line(*_ends(graph, arrow, places), kind, arrow=arrow.target not in graph.bends)
 
 
 def _label(graph: Graph, arrow: Arrow, places: dict[str, Place]) -> str:

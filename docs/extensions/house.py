@@ -23,10 +23,11 @@ def house(table: Mapping[str, tuple[str, ...]]) -> Graph:
     }
     below = {part: {one for one in parts if one in below} for part, parts in below.items()}
     direct = {part: parts - _beyond(parts, below) for part, parts in below.items()}
-    rows = _rows(direct)
+    depth = _depths(direct)
+    steps, bends = _in_steps(direct, depth)
     texts = {part: TITLES.get(part, part.removeprefix("coord.")) for part in direct}
-    arrows = [Arrow(part, one) for part, parts in sorted(direct.items()) for one in sorted(parts)]
-    return Graph(rows, texts, arrows)
+    arrows = [Arrow(part, one) for part, parts in sorted(steps.items()) for one in sorted(parts)]
+    return Graph(_rows(steps, depth), texts, arrows, bends)
 
 
 def _part(name: str, table: Mapping[str, tuple[str, ...]]) -> str:
@@ -46,8 +47,8 @@ def _beyond(parts: set[str], below: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-def _rows(direct: Mapping[str, set[str]]) -> list[list[str]]:
-    """The topmost row first; each part as near to those above it as it can be."""
+def _depths(direct: Mapping[str, set[str]]) -> dict[str, int]:
+    """The row of each part, 0 the topmost; each as near to those above it as it can be."""
     above = {part: {one for one, parts in direct.items() if part in parts} for part in direct}
     depth: dict[str, int] = {}
 
@@ -61,13 +62,36 @@ def _rows(direct: Mapping[str, set[str]]) -> list[list[str]]:
     for part in direct:  # what nobody stands on goes right above what it stands on
         if not above[part] and direct[part]:
             depth[part] = min(depth[one] for one in direct[part]) - 1
-    rows = [[part for part in direct if depth[part] == row] for row in range(max(depth.values()) + 1)]
-    rows = [sorted(row) for row in rows if row]
-    for _ in range(4):
+    return depth
+
+
+def _in_steps(direct: Mapping[str, set[str]], depth: dict[str, int]) -> tuple[dict[str, set[str]], set[str]]:
+    """The same arrows, each from one row to the next by way of bends, whose depths are added."""
+    steps: dict[str, set[str]] = {part: set() for part in direct}
+    bends = set()
+    for part, parts in direct.items():
+        for one in parts:
+            last = part
+            for row in range(depth[part] + 1, depth[one]):
+                bend = f"{part}>{one}>{row}"
+                depth[bend] = row
+                bends.add(bend)
+                steps[last].add(bend)
+                steps[bend] = set()
+                last = bend
+            steps[last].add(one)
+    return steps, bends
+
+
+def _rows(steps: Mapping[str, set[str]], depth: Mapping[str, int]) -> list[list[str]]:
+    above = {part: {one for one, parts in steps.items() if part in parts} for part in steps}
+    numbers = range(min(depth.values()), max(depth.values()) + 1)
+    rows = [sorted(part for part in steps if depth[part] == number) for number in numbers]
+    for _ in range(8):
         for upper, lower in pairwise(rows):
             _sort(lower, upper, above)
         for lower, upper in pairwise(rows[::-1]):
-            _sort(upper, lower, direct)
+            _sort(upper, lower, steps)
     return rows
 
 

@@ -14,8 +14,9 @@ from typing import Final
 
 import click
 
-from coord.cli import grammar_servers, grammar_znodes
+from coord.cli import grammar_holding, grammar_servers, grammar_views, grammar_znodes
 from coord.cli.grammar import cli
+from coord.cli.jobs import ExitWith
 from coord.cli.one_command import OutputFailed
 from coord.errors import (
     AuthFailed,
@@ -28,7 +29,7 @@ from coord.errors import (
     SessionExpired,
 )
 
-GRAMMAR: Final = (grammar_znodes, grammar_servers)
+GRAMMAR: Final = (grammar_znodes, grammar_holding, grammar_views, grammar_servers)
 """The modules whose commands there are."""
 
 OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)
@@ -59,6 +60,10 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except ExitWith as end:
+        if str(end):
+            _complain(str(end))
+        return end.code
     except Exception as error:
         code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
         if code is None:

@@ -36,6 +36,14 @@ class Output(Protocol):
         ``advance(n)`` after each n of `total` (None: unknown)."""
 
 
+class ExitWith(Exception):
+    """Ends the command line with an exit code of the command's own; the message, if any, is its line."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Needs(Enum):
     """What a job is done with."""
 
@@ -52,6 +60,8 @@ class Job:
 
     `patient`: it may take as long as it takes, once connected (a live view, work on a whole subtree, a
     command run under a lock); the time-out of the command line bounds only the connecting.
+    `session_timeout`: of its session, in seconds, where it has one of its own. `failure`: the exit code of
+    whatever goes wrong, for a command whose other codes are not its own.
     """
 
     needs: Needs
@@ -59,6 +69,8 @@ class Job:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     patient: bool = False
+    session_timeout: float = 10.0
+    failure: int | None = None
 
     async def do(self, subject: Any, out: Output) -> int:
         """`subject` is what the job needs: a client, a connect string, or None. Returns the exit code."""

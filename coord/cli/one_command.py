@@ -18,8 +18,9 @@ import click
 import trio
 
 import coord
-from coord.cli.jobs import Advance, Job, Needs
+from coord.cli.jobs import Advance, ExitWith, Job, Needs
 from coord.cli.results import Result
+from coord.errors import CoordError
 
 
 class OutputFailed(Exception):
@@ -64,13 +65,22 @@ class Printer:
 
 def perform(job: Job, target: Target, *, as_json: bool = False) -> int:
     """Does one job in a session of its own, which ends with it, or without one; returns the exit code."""
+    try:
+        return _perform(job, target, as_json=as_json)
+    except (CoordError, OSError, ValueError) as error:
+        if job.failure is None:
+            raise
+        raise ExitWith(job.failure, str(error) or type(error).__name__) from error
+
+
+def _perform(job: Job, target: Target, *, as_json: bool) -> int:
     out = Printer(as_json=as_json, at_once=job.patient)
 
     async def do() -> int:
         with trio.fail_after(target.seconds) as limit:
             if job.needs is not Needs.CLIENT:
                 return await job.do(target.servers if job.needs is Needs.SERVERS else None, out)
-            async with coord.connect(target.servers, auth=target.auth) as zk:
+            async with coord.connect(target.servers, timeout=job.session_timeout, auth=target.auth) as zk:
                 if job.patient:
                     limit.deadline = float("inf")
                 return await job.do(zk, out)

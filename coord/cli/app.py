@@ -9,15 +9,23 @@ script can act on; a traceback would be a bug.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
-from coord.cli import grammar_holding, grammar_servers, grammar_views, grammar_znodes
+from coord.cli import (
+    grammar_holding,
+    grammar_moving,
+    grammar_servers,
+    grammar_transactions,
+    grammar_views,
+    grammar_znodes,
+)
 from coord.cli.grammar import cli
 from coord.cli.jobs import ExitWith
-from coord.cli.one_command import OutputFailed
+from coord.cli.one_command import Interrupted, OutputFailed
 from coord.errors import (
     AuthFailed,
     BadArguments,
@@ -29,10 +37,19 @@ from coord.errors import (
     SessionExpired,
 )
 
-GRAMMAR: Final = (grammar_znodes, grammar_holding, grammar_views, grammar_servers)
+GRAMMAR: Final = (
+    grammar_znodes,
+    grammar_transactions,
+    grammar_moving,
+    grammar_holding,
+    grammar_views,
+    grammar_servers,
+)
 """The modules whose commands there are."""
 
 OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)
+SIGNALLED: Final = 128
+INTERRUPTED: Final = SIGNALLED + signal.SIGINT
 EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (AuthFailed, NO_PERMISSION),
     (NoAuth, NO_PERMISSION),
@@ -56,25 +73,33 @@ def main(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        _complain(error.format_message(), error)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see {context.command_path} --help)" if context else ""
+        _complain(f"{error.format_message()}{hint}", error)
         return USAGE
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
+    except Interrupted as end:
+        if _notes(end):
+            _complain(str(end), end)
+        return SIGNALLED + end.number
     except ExitWith as end:
         if str(end):
-            _complain(str(end))
+            _complain(str(end), end)
         return end.code
     except Exception as error:
         code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
         if code is None:
             raise
-        _complain(str(error) or type(error).__name__)
+        _complain(str(error) or type(error).__name__, error)
         return code
     return code if arguments else USAGE
 
 
-def _complain(message: str, usage: click.ClickException | None = None) -> None:
-    context = usage.ctx if isinstance(usage, click.UsageError) else None
-    hint = f" (see {context.command_path} --help)" if context else ""
-    line = " ".join(f"coord: {message}{hint}".split())
-    click.echo(line, err=True)
+def _complain(message: str, error: BaseException) -> None:
+    """One line, with how far the work came."""
+    click.echo(" ".join(f"coord: {'; '.join([message, *_notes(error)])}".split()), err=True)
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])

@@ -1,6 +1,6 @@
 """A parsed command, ready to be done in whatever session there is: that of one command line, or a shell's.
 
-Owns the type between parsing (`app`) and doing (`one_command`, the shell), and what a command may say
+Owns the type between parsing (``grammar_*``) and doing (`one_command`, the shell), and what a command may say
 while it is done (`Output`). Must not know how arguments were parsed, nor where results go.
 
 Rule that holds here: parsing returns a `Job` and touches nothing; who does the job decides on the connection.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Concatenate, ParamSpec, Protocol
 
@@ -33,7 +33,11 @@ class Output(Protocol):
 
     def progress(self, label: str, total: int | None = None) -> AbstractContextManager[Advance]:
         """Shows, to a person, how far long work has come: ``with out.progress("deleting", 7) as advance``;
-        ``advance(n)`` after each n of `total` (None: unknown)."""
+        ``advance(n)`` after each n of `total` (None: unknown). Work that ends early is told of by it."""
+
+    async def room(self) -> None:
+        """Returns when there is room for more: to be awaited now and then by whoever finds a lot, so that a
+        slow reader costs no memory."""
 
 
 class ExitWith(Exception):
@@ -60,8 +64,9 @@ class Job:
 
     `patient`: it may take as long as it takes, once connected (a live view, work on a whole subtree, a
     command run under a lock); the time-out of the command line bounds only the connecting.
-    `session_timeout`: of its session, in seconds, where it has one of its own. `failure`: the exit code of
-    whatever goes wrong, for a command whose other codes are not its own.
+    `before`: to be awaited before there is a connection (reads standard input, which may take its time); the
+    command itself reads what was not read before. `session_timeout`: of its session, in seconds, where it has
+    one of its own. `failure`: the exit code of whatever goes wrong, where the others are not `coord`'s own.
     """
 
     needs: Needs
@@ -69,6 +74,7 @@ class Job:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     patient: bool = False
+    before: Callable[[], Awaitable[object]] | None = None
     session_timeout: float = 10.0
     failure: int | None = None
 
@@ -85,6 +91,11 @@ ServersCommand = Callable[Concatenate[str, Output, Rest], Awaitable[int | None]]
 def with_client(command: ClientCommand[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> Job:
     """A job on a client."""
     return Job(Needs.CLIENT, command, arguments, options)
+
+
+def patient(job: Job) -> Job:
+    """The same job, which may take as long as it takes."""
+    return replace(job, patient=True)
 
 
 def with_servers(command: ServersCommand[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> Job:

@@ -14,9 +14,10 @@ Synopsis::
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from coord.cli.texts import format_acl, format_list, format_perms, format_stat
 from coord.wire.records import ACL, Id, Stat
@@ -28,6 +29,38 @@ class Result(Protocol):
 
     def json(self) -> dict[str, Any]:
         """What `json.dumps` takes."""
+
+
+@runtime_checkable
+class Drawn(Result, Protocol):
+    """What looks better on a terminal."""
+
+    def drawing(self) -> Any:
+        """What rich prints instead of the text."""
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Bytes of a format of their own, which is the same with ``--json``."""
+
+    data: bytes
+
+    def text(self) -> bytes:
+        return self.data
+
+    def json(self) -> dict[str, Any]:
+        return data_json(self.data)
+
+
+def printed(result: Result, *, as_json: bool = False) -> bytes:
+    """What is written to standard output: one line of JSON, or the text."""
+    if isinstance(result, Verbatim):
+        return result.data
+    if as_json:
+        return json.dumps(result.json()).encode() + b"\n"
+    text = result.text()
+    found = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    return found if getattr(result, "raw", False) else found + b"\n"
 
 
 @dataclass(frozen=True)
@@ -45,6 +78,13 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Note(Said):
+    """What a person is to know, beside what was asked for: on standard error, where there is one."""
+
+    name: str = "note"
+
+
+@dataclass(frozen=True)
 class Path:
     path: str
 
@@ -57,11 +97,12 @@ class Path:
 
 @dataclass(frozen=True)
 class Data:
-    """A znode's data; `stat` where it was asked for."""
+    """A znode's data; `stat` where it was asked for; `raw` without the line's end after it."""
 
     path: str
     data: bytes
     stat: Stat | None = None
+    raw: bool = False
 
     def text(self) -> bytes:
         return self.data + (b"" if self.stat is None else b"\n" + format_stat(self.stat).encode())
@@ -81,6 +122,20 @@ class Children:
 
     def json(self) -> dict[str, Any]:
         return {"path": self.path, "children": list(self.names), **stat_json(self.stat)}
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths that begin with `path`."""
+
+    path: str
+    paths: Sequence[str]
+
+    def text(self) -> str:
+        return format_list(self.paths)
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path, "paths": list(self.paths)}
 
 
 @dataclass(frozen=True)

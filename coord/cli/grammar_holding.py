@@ -24,6 +24,8 @@ from recipes import CURATOR, CURATOR_LATCH, KAZOO, Layout
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SECTION = "Holding and watching"
+
 SECONDS = click.FloatRange(min=0)
 LAYOUTS = {layout.name: layout for layout in (KAZOO, CURATOR, CURATOR_LATCH)}
 

@@ -151,7 +151,10 @@ class Performance:
                 return
 
     async def _end_on_a_signal(self, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        # A shell's background jobs are started with Ctrl-C ignored: it is not for them.
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        wanted = [signal.SIGTERM] if ignored else [signal.SIGINT, signal.SIGTERM]
+        with trio.open_signal_receiver(*wanted) as signals:
             task_status.started()
             async for number in signals:
                 self._end(Interrupted(number))

@@ -193,7 +193,8 @@ class _Run:
                 self._terms.say(f"holding, token {grant.token}")
                 ended = await self._under(grant)
         except (LockLost, LeadershipLost) as loss:
-            raise ExitWith(LOST, f"{loss}; the command was ended") from None
+            why = str(loss).removeprefix(f"{loss.path}: ")
+            raise ExitWith(LOST, f"{why}; the command was ended") from None
         if not ended.in_time and not self.revoked:
             raise ExitWith(LOST, "not guaranteed for longer than the grace takes; the command was ended")
         return ended

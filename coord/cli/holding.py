@@ -225,10 +225,10 @@ class _Run:
 
         terminal = Terminal()
         try:
-            with Supervised(self._argv, self._environment(grant), terminal) as command:
+            with Supervised(self._argv, self._environment(grant), terminal, bounds) as command:
                 self._command = command
                 async with beside(watch), beside(consent):
-                    return await command.run(bounds, seconds=self._zk.session.timeout / RENEWALS)
+                    return await command.run(seconds=self._zk.session.timeout / RENEWALS)
         finally:
             self._command = None
             terminal.close()

@@ -108,13 +108,16 @@ class Standings:
     now_ms: int
     nobody: str = "nobody holds"
     words: tuple[str, str] = ("holds", "waits")
+    live: bool = False
+    """one of several, so with its time"""
 
     @property
     def holders(self) -> list[Standing]:
         return [one for one in self.everybody if one.holds]
 
     def text(self) -> str:
-        head = [] if self.holders else [f"{self.nobody} {self.path}"]
+        head = [f"-- {moment(self.now_ms)}"] if self.live else []
+        head += [] if self.holders else [f"{self.nobody} {self.path}"]
         return "\n".join([*head, *(one.line(self.now_ms, self.words) for one in self.everybody)])
 
     def json(self) -> dict[str, Any]:

@@ -52,7 +52,8 @@ async def _show(
 
     async with States(zk.watch(), read, lambda found: found.everybody) as states:
         async for found in states:
-            out(named(found))
+            out(replace(named(found), live=True))
+            await out.room()
     return 0
 
 

@@ -12,8 +12,9 @@ Rules that hold here:
 
 Synopsis::
 
-    with Supervised(["make", "all"], environment, Terminal()) as command:
-        ended = await command.run(lambda: Moments(term_at=..., kill_at=...), seconds=0.2)
+    moments = lambda: Moments(term_at=..., kill_at=...)  # in trio's time
+    with Supervised(["make", "all"], environment, Terminal(), moments) as command:
+        ended = await command.run(seconds=0.2)
 """
 
 from __future__ import annotations
@@ -63,12 +64,22 @@ def check_program(name: str) -> None:
 
 
 class Supervised:
-    """One run of a command; entered, it has been started. Raises `ExitWith` 126 or 127 if it cannot be."""
+    """One run of a command; entered, it has been started. Raises `ExitWith` 126 or 127 if it cannot be.
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], terminal: Terminal) -> None:
+    `moments` tells, whenever it is asked, until when the command may run, in trio's time.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        terminal: Terminal,
+        moments: Callable[[], Moments],
+    ) -> None:
         self._argv = argv
         self._environment = environment
         self._terminal = terminal
+        self._moments = moments
         self._ended = trio.Event()
         self._unguarded = trio.Event()
         self._status = 0
@@ -88,6 +99,8 @@ class Supervised:
         assert self._guardian.stdin is not None
         self._pipe = self._guardian.stdin.fileno()
         os.set_blocking(self._pipe, False)
+        self._until(self._moments())
+        self._terminal.given = self._terminal.at_once
         try:
             # What is open for us (a shell's `<(…)`) is for the command; Python's own files are not passed on.
             self._process = subprocess.Popen(
@@ -99,7 +112,6 @@ class Supervised:
             self._bury_guardian()
             code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
             raise ExitWith(code, f"{self._argv[0]}: it cannot be executed: {error}") from None
-        self._terminal.given = self._terminal.at_once
         return self
 
     def __exit__(
@@ -125,18 +137,18 @@ class Supervised:
         self._guardian.stdin.close()
         return self._guardian.wait()
 
-    async def run(self, moments: Callable[[], Moments], *, seconds: float) -> Ended:
-        """Returns when the command has ended. `moments` (in trio's time) is asked every `seconds`.
+    async def run(self, *, seconds: float) -> Ended:
+        """Returns when the command has ended. The guardian is told the moments every `seconds`.
 
         Cancelled, it ends the command by the moments that hold then.
         """
         async with trio.open_nursery() as nursery:
             aside = trio.CancelScope(shield=True)
-            nursery.start_soon(self._attend, moments, seconds, aside)
+            nursery.start_soon(self._attend, seconds, aside)
             try:
                 await self._ended.wait()
             except trio.Cancelled:
-                self.end(moments())
+                self.end(self._moments())
                 raise
             finally:
                 with trio.CancelScope(shield=True):
@@ -158,11 +170,11 @@ class Supervised:
         self._guardian.stdin.close()
         return self._guardian.returncode == guardian.DONE
 
-    async def _attend(self, moments: Callable[[], Moments], seconds: float, scope: trio.CancelScope) -> None:
+    async def _attend(self, seconds: float, scope: trio.CancelScope) -> None:
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._renew, moments, seconds)
+                    nursery.start_soon(self._renew, seconds)
                     nursery.start_soon(self._follow)
         finally:  # whatever went wrong: nobody waits for what nobody would tell
             self._ended.set()
@@ -170,9 +182,9 @@ class Supervised:
 
     # -- its time -------------------------------------------------------------------------------------
 
-    async def _renew(self, moments: Callable[[], Moments], seconds: float) -> None:
+    async def _renew(self, seconds: float) -> None:
         while not self._ended.is_set():
-            self._until(moments())
+            self._until(self._moments())
             await trio.sleep(seconds)
 
     def _until(self, bounds: Moments) -> None:

@@ -436,6 +436,18 @@ def test_an_interactive_shell_has_the_terminal(lasting: ServerProcess) -> None:
         assert "job control" not in terminal.text
 
 
+def test_what_cannot_be_executed_leaves_the_terminal_to_us(lasting: ServerProcess, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    lock = f"{sys.executable} -m coord --server {lasting.hosts} lock /script --"
+    with Terminal(["sh", "-c", f"{lock} {script}; read answer; echo got $answer"]) as terminal:
+        terminal.wait_for("cannot be executed")
+        terminal.type("this\r")
+        terminal.wait_for("got this")
+        assert terminal.wait_end() == 0
+
+
 def test_ctrl_c_at_the_terminal_is_the_commands(lasting: ServerProcess) -> None:
     script = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.01; done"
     lock = [sys.executable, "-m", "coord", "--server", lasting.hosts, "lock", "/ctrl-c", "--"]
@@ -486,7 +498,7 @@ def test_stopped_for_too_long_it_is_not_continued(lasting: ServerProcess, tmp_pa
         last = one.last()
         assert ran(lasting, "lock", "/stopped", "--", "true") == (0, "")
         terminal.type("fg\r")
-        terminal.wait_for("the command was ended")
+        terminal.wait_for("/stopped lost:")
         terminal.type("echo status $?\r")
         terminal.wait_for("status 123")
         assert one.last() == last

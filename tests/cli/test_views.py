@@ -162,7 +162,7 @@ async def test_who_leads_live() -> None:
                 await until(lambda: seen(out) == [("holds", "exclusive", "ann")])
                 nursery.start_soon(want, Election(bob, "/lead", b"bob").lead)
                 await until(lambda: len(seen(out)) == 2)
-                assert str(out.lines[-1]).startswith("leads   exclusive")
+                assert re.match(r"-- \d{4}-.*\nleads   exclusive", str(out.lines[-1]))
                 terms.cancel_scope.cancel()
             await until(lambda: seen(out) == [("holds", "exclusive", "bob")])
             watching.cancel_scope.cancel()

@@ -12,8 +12,9 @@ import click
 
 from coord.cli import exporting, importing
 from coord.cli.grammar import cli, path_argument
-from coord.cli.importing import ON_CONFLICT, Source
+from coord.cli.importing import ON_CONFLICT
 from coord.cli.jobs import Job, patient, with_client
+from coord.cli.source import Source
 from coord.cli.transfer import FORMATS
 from coord.cli.tree import tree
 

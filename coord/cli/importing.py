@@ -9,6 +9,8 @@ Rules that hold here:
   it is known that nothing is in the way.
 - What ends an import early says how many znodes are done (of the few hundred under way, a lost connection
   leaves open whether they were created). `--on-conflict skip` goes on from there.
+- A znode has its ACL from the beginning, so that nobody reads what is not for them. (Of parents that would
+  keep the import itself out see `guarded`.)
 - A sequential znode keeps its name, with its number. The server's own counter does not come with it: in a new
   place, numbers begin at how many children there were.
 
@@ -21,26 +23,22 @@ Synopsis::
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from typing import Any, BinaryIO, Final, Literal
-
-import trio
+from typing import Any, Final, Literal
 
 from coord import OPEN_ACL, Client, CoordError, NodeExists, NoNode, RequestFailed
-from coord.cli.content import InputUnreadable, open_file
+from coord.cli.guarded import Guarded
 from coord.cli.jobs import Output
 from coord.cli.results import Note
-from coord.cli.transfer import Reader, Znode
+from coord.cli.source import Source
+from coord.cli.transfer import Znode
 from coord.cli.walk import UNDER_WAY, Pipeline, for_each, portions
 
 OnConflict = Literal["fail", "skip", "replace"]
 ON_CONFLICT: Final[tuple[OnConflict, ...]] = ("fail", "skip", "replace")
-CHECKED_AT_A_TIME: Final = 500
 
 
 @dataclass(frozen=True)
@@ -69,53 +67,6 @@ class Imported:
         }
 
 
-class Source:
-    """An export that can be read twice: standard input and pipes go through a temporary file."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._file: BinaryIO | None = None
-        self.root = ""
-        self.znodes = 0
-        self.ephemerals = 0
-
-    async def check(self) -> None:
-        """Reads all of it. Raises `InputUnreadable`, `Damaged`."""
-        if self._file is not None:
-            return
-        self._file = await trio.to_thread.run_sync(_seekable, self._name, abandon_on_cancel=True)
-        reader = self._reader()
-        self.root = reader.root
-        znodes = reader.znodes()
-        while some := list(islice(znodes, CHECKED_AT_A_TIME)):
-            self.znodes += len(some)
-            self.ephemerals += sum(one.ephemeral for one in some)
-            await trio.lowlevel.checkpoint()
-
-    def read(self) -> Iterator[Znode]:
-        """From the beginning."""
-        return self._reader().znodes()
-
-    def _reader(self) -> Reader:
-        assert self._file is not None, "it is checked first"
-        self._file.seek(0)
-        return Reader(self._file)
-
-
-def _seekable(name: str) -> BinaryIO:
-    try:
-        file = os.fdopen(open_file(name), "rb")
-        if file.seekable():
-            return file
-        with file:
-            spool = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process, as `file` is
-            while piece := os.read(file.fileno(), 1 << 20):
-                spool.write(piece)
-    except OSError as error:
-        raise InputUnreadable(f"{name}: {error.strerror}") from None
-    return spool
-
-
 async def import_(
     zk: Client,
     out: Output,
@@ -132,16 +83,20 @@ async def import_(
     raises.
     """
     await source.check()
-    root = source.root if path is None else path
-    place = partial(_placed, source.root, root, open_acl=open_acl)
-    importing = Import(zk, on_conflict, fresh=await _is_fresh(zk, root), dry_run=dry_run)
-    if on_conflict == "fail" and not importing.fresh:
-        with out.progress("looking for conflicts", source.znodes) as advance:
-            await importing.find_conflicts(map(place, source.read()), advance)
-    with out.progress("importing", source.znodes) as advance:
-        async with Pipeline(UNDER_WAY if importing.in_one_go else 1) as pipeline:
-            for portion in portions(map(place, source.read()), size=lambda znode: znode.size):
-                await pipeline.do(partial(importing.write, portion, advance))
+    with closing(source):
+        root = source.root if path is None else path
+        place = partial(_placed, source.root, root, open_acl=open_acl)
+        closed = () if open_acl or dry_run else source.guarded
+        guarded = Guarded(zk, {_moved(one, source.root, root) for one in closed})
+        fresh = await _is_fresh(zk, root)
+        importing = Import(zk, guarded, on_conflict, fresh=fresh, dry_run=dry_run)
+        if on_conflict == "fail" and not importing.fresh:
+            with out.progress("looking for conflicts", source.znodes) as advance:
+                await importing.find_conflicts(map(place, source.read()), advance)
+        with out.progress("importing", source.znodes) as advance:
+            async with guarded, Pipeline(UNDER_WAY if importing.in_one_go else 1) as pipeline:
+                for portion in portions(map(place, source.read()), size=lambda znode: znode.size):
+                    await pipeline.do(partial(importing.write, portion, advance))
     if source.ephemerals:
         out(Note(f"ephemeral znodes of the export, imported as persistent ones: {source.ephemerals}"))
     out(Imported(root, importing.created, importing.replaced, importing.skipped, dry_run))
@@ -158,18 +113,25 @@ async def _is_fresh(zk: Client, root: str) -> bool:
 
 
 def _placed(old: str, new: str, znode: Znode, *, open_acl: bool) -> Znode:
-    below = znode.path[len(old.rstrip("/")) :] if znode.path != old else ""
-    path = f"{new.rstrip('/')}{below}" or "/"
-    return replace(znode, path=path, acl=tuple(OPEN_ACL) if open_acl else znode.acl)
+    acl = tuple(OPEN_ACL) if open_acl else znode.acl
+    return replace(znode, path=_moved(znode.path, old, new), acl=acl)
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    below = "" if path == old else path[len(old.rstrip("/")) :]
+    return f"{new.rstrip('/')}{below}" or "/"
 
 
 class Import:
     """Writes znodes in portions, and counts what became of them. `fresh`: nothing was there at first."""
 
-    def __init__(self, zk: Client, on_conflict: OnConflict, *, fresh: bool, dry_run: bool) -> None:
+    def __init__(
+        self, zk: Client, guarded: Guarded, on_conflict: OnConflict, *, fresh: bool, dry_run: bool
+    ) -> None:
         self.fresh = fresh
         self.created = self.replaced = self.skipped = 0
         self._zk = zk
+        self._guarded = guarded
         self._on_conflict = on_conflict
         self._dry_run = dry_run
 
@@ -197,14 +159,15 @@ class Import:
         there = await self._in_the_way(znodes)
         new = [znode for znode in znodes if znode.path not in there]
         old = [znode for znode in znodes if znode.path in there]
-        if not self._dry_run:
-            if self._on_conflict == "replace":
-                await self._replace(old)
-            await self._create(new)
-        else:
-            self.created += len(new)
+        if self._on_conflict == "replace" and not self._dry_run:
+            await self._replace(old)
         self._count_old(len(old))
-        advance(len(znodes))
+        advance(len(old))
+        if self._dry_run:
+            self.created += len(new)
+            advance(len(new))
+        else:
+            await self._create(new, advance)
 
     async def _in_the_way(self, znodes: Sequence[Znode]) -> set[str]:
         if self.fresh:
@@ -213,21 +176,22 @@ class Import:
             return {znode.path for znode in znodes if znode.path == "/"}
         return await self._there(znodes)
 
-    async def _create(self, znodes: Sequence[Znode]) -> None:
+    async def _create(self, znodes: Sequence[Znode], advance: Callable[[int], object]) -> None:
         """All of them at once, or, where that cannot be done, one by one up to the one that cannot."""
         if len(znodes) > 1:
             transaction = self._zk.transaction()
             for znode in znodes:
-                transaction.create(znode.path, znode.data, **_options(znode))
+                transaction.create(znode.path, znode.data, **self._options(znode))
             try:
                 await transaction.commit()
                 self.created += len(znodes)
+                advance(len(znodes))
                 return
             except RequestFailed:
                 pass
         for znode in znodes:
             try:
-                await self._zk.create(znode.path, znode.data, **_options(znode))
+                await self._zk.create(znode.path, znode.data, **self._options(znode))
                 self.created += 1
             except NodeExists:
                 if self._on_conflict == "fail":
@@ -235,13 +199,14 @@ class Import:
                 if self._on_conflict == "replace":
                     await self._replace([znode])
                 self._count_old(1)
+            advance(1)
 
     async def _replace(self, znodes: Sequence[Znode]) -> None:
         """Data and ACL of each, in this order: the ACL may take away the right to set the data."""
 
         async def both(znode: Znode) -> None:
             await self._zk.set(znode.path, znode.data)
-            await self._zk.set_acl(znode.path, znode.acl)
+            await self._zk.set_acl(znode.path, self._guarded.acl(znode))
 
         for result in await for_each(znodes, both):
             if isinstance(result, CoordError):
@@ -262,7 +227,6 @@ class Import:
                 raise stat
         return {path for path, stat in zip(paths, stats, strict=True) if stat is not None}
 
-
-def _options(znode: Znode) -> dict[str, Any]:
-    ttl = None if znode.ttl_ms is None else znode.ttl_ms / 1000
-    return {"acl": znode.acl, "container": znode.container, "ttl": ttl}
+    def _options(self, znode: Znode) -> dict[str, Any]:
+        ttl = None if znode.ttl_ms is None else znode.ttl_ms / 1000
+        return {"acl": self._guarded.acl(znode), "container": znode.container, "ttl": ttl}

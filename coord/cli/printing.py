@@ -64,8 +64,9 @@ class Printer:
         if isinstance(result, Note):
             click.echo(printed(result, as_json=self._as_json), nl=False, err=True)
             return
-        if self._draws and isinstance(result, Drawn):
-            self._unwritten += drawn(result.drawing())
+        drawing = result.drawing() if self._draws and isinstance(result, Drawn) else None
+        if drawing is not None:
+            self._unwritten += drawn(drawing)
         else:
             self._unwritten += printed(result, as_json=self._as_json)
         if self._all_written.is_set():
@@ -111,7 +112,7 @@ class Printer:
     @property
     def came_to(self) -> str:
         """How far work has come that did not end, e.g. ``deleting: 7 of 100``; else nothing."""
-        return "" if self._progress is None or self._progress.is_complete else self._progress.text()
+        return "" if self._progress is None else self._progress.came_to()
 
 
 class Progress:
@@ -124,11 +125,10 @@ class Progress:
         self._shown = sys.stderr.isatty()
         self._bar: Any = None
 
-    @property
-    def is_complete(self) -> bool:
-        return self._done == self._total
-
-    def text(self) -> str:
+    def came_to(self) -> str:
+        """Nothing before anything has come, or when all has."""
+        if self._done == (self._total or 0):
+            return ""
         of = "" if self._total is None else f" of {self._total}"
         return f"{self._label}: {self._done}{of}"
 
@@ -136,7 +136,7 @@ class Progress:
         self._done += number
         if self._bar is not None:
             self._bar.advance(0, number)
-        elif self._shown:
+        elif self._shown and number:
             self._bar = _bar(self._label, self._total, self._done)
 
     def hide(self) -> None:

@@ -38,6 +38,8 @@ import cbor2
 
 from coord.cli.results import acl_json, data_json
 from coord.cli.texts import LETTERS
+from coord.client.paths import check_path
+from coord.errors import BadArguments
 from coord.wire.records import ACL, Id
 
 Format = Literal["json", "cbor"]
@@ -160,7 +162,8 @@ def _json_records(file: BinaryIO) -> Iterator[tuple[str, Any]]:
             yield where, json.loads(line)
         except (ValueError, RecursionError) as error:
             torn = "" if line.endswith(b"\n") else " (the file ends there)"
-            raise Damaged(f"{where}: not JSON{torn}: {error}") from None
+            why = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            raise Damaged(f"{where}: not JSON{torn}: {why}") from None
 
 
 def _cbor_records(file: BinaryIO) -> Iterator[tuple[str, Any]]:
@@ -176,8 +179,10 @@ def _cbor_records(file: BinaryIO) -> Iterator[tuple[str, Any]]:
 
 def _znode(where: str, record: dict[str, Any]) -> Znode:
     path = _field(where, record, "path", str)
-    if not path.startswith("/"):
-        raise Damaged(f"{where}: the path {path!r} does not begin with a slash")
+    try:
+        check_path(path, "")
+    except BadArguments as error:
+        raise Damaged(f"{where}: {error}") from None
     ttl_ms = _field(where, record, "ttl_ms", int) if "ttl_ms" in record else None
     container, ephemeral = (
         _field(where, record, name, bool) if name in record else False for name in ("container", "ephemeral")

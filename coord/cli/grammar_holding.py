@@ -139,7 +139,6 @@ def _job(
     **options: Any,
 ) -> Job:
     terms = Terms(
-        servers=click.get_current_context().find_root().params.get("servers", ""),
         data=as_bytes(f"{socket.gethostname()}:{os.getpid()}" if data is None else data),
         layout=LAYOUTS[layout],
         wait=inf if wait is None else wait,

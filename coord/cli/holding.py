@@ -12,7 +12,7 @@ Rules that hold here:
 
 Synopsis::
 
-    code = await lock(zk, out, "/jobs/nightly", ["make", "report"], Terms(servers, b"host7:4711"))
+    code = await lock(zk, out, "/jobs/nightly", ["make", "report"], Terms(b"host7:4711"))
 """
 
 from __future__ import annotations
@@ -66,9 +66,8 @@ PASSED_ON: Final = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, si
 class Terms:
     """How something is held."""
 
-    servers: str
-    """what the command finds in COORD_SERVER"""
     data: bytes
+    """what others see as the holder"""
     layout: Layout = KAZOO
     wait: float = inf
     """seconds"""
@@ -237,7 +236,7 @@ class _Run:
         return {
             **os.environ,
             **self._names,
-            "COORD_SERVER": self._terms.servers,
+            "COORD_SERVER": self._zk.hosts,
             "COORD_TOKEN": str(grant.token),
             "COORD_ZNODE": grant.path,
             "COORD_SESSION": f"0x{grant.session_id:x}",

@@ -195,7 +195,7 @@ class _Run:
             why = str(loss).removeprefix(f"{loss.path}: ")
             raise ExitWith(LOST, f"{why}; the command was ended") from None
         if not ended.in_time and not self.revoked:
-            raise ExitWith(LOST, "not guaranteed for longer than the grace takes; the command was ended")
+            raise ExitWith(LOST, "it could no longer be guaranteed; the command was ended")
         return ended
 
     async def _under(self, grant: Grant) -> Ended:

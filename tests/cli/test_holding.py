@@ -309,6 +309,21 @@ def test_a_stubborn_family_is_dead_within_the_session_timeout(
     print(f"dead {one.last() - silent_since:.2f} s after the server, of {SESSION_SECONDS}")
 
 
+def test_a_server_that_returns_in_time_disturbs_nobody(mortal: ServerProcess, tmp_path: Path) -> None:
+    one = Beating(tmp_path, "one")
+    process = begin(mortal, "lock", "--session-timeout", "20", "/short", "--", *one.command())
+    until(one.beats)
+    pid = one.pid()
+    mortal.kill()
+    mortal.start()
+    assert ran(mortal, "lock", "-n", "/short", "--", "true")[0] == 124
+    returned = time.monotonic()
+    until(lambda: one.last() > returned)
+    assert one.pid() == pid
+    process.send_signal(signal.SIGINT)
+    assert ended(process)[0] == 130
+
+
 def test_a_command_that_listens_has_its_grace(mortal: ServerProcess, tmp_path: Path) -> None:
     script = "trap 'echo bye > said; exit 0' TERM; echo > ready; while :; do sleep 0.01; done"
     lock = ["lock", "--session-timeout", str(SESSION_SECONDS), "--grace", str(SESSION_SECONDS / 4), "/grace"]

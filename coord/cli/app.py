@@ -15,8 +15,16 @@ from typing import Final
 
 import click
 
-from coord.cli import grammar_moving, grammar_servers, grammar_transactions, grammar_znodes
+from coord.cli import (
+    grammar_holding,
+    grammar_moving,
+    grammar_servers,
+    grammar_transactions,
+    grammar_views,
+    grammar_znodes,
+)
 from coord.cli.grammar import cli
+from coord.cli.jobs import ExitWith
 from coord.cli.one_command import Interrupted, OutputFailed
 from coord.errors import (
     AuthFailed,
@@ -29,7 +37,14 @@ from coord.errors import (
     SessionExpired,
 )
 
-GRAMMAR: Final = (grammar_znodes, grammar_transactions, grammar_moving, grammar_servers)
+GRAMMAR: Final = (
+    grammar_znodes,
+    grammar_transactions,
+    grammar_moving,
+    grammar_holding,
+    grammar_views,
+    grammar_servers,
+)
 """The modules whose commands there are."""
 
 OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)
@@ -68,6 +83,10 @@ def main(arguments: Sequence[str]) -> int:
         if _notes(end):
             _complain(str(end), end)
         return SIGNALLED + end.number
+    except ExitWith as end:
+        if str(end):
+            _complain(str(end), end)
+        return end.code
     except Exception as error:
         code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
         if code is None:

@@ -72,7 +72,7 @@ FORMAT: Final = """\
 </svg>
 """
 
-NAMES: Final = {"brown": "yellow"}
+NAMES: Final = {"brown": "yellow", "brightbrown": "brightyellow"}
 """pyte's names for colours, where rich has others."""
 
 

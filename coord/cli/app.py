@@ -9,6 +9,7 @@ script can act on; a traceback would be a bug.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ import click
 
 from coord.cli import grammar_servers, grammar_znodes
 from coord.cli.grammar import cli
-from coord.cli.one_command import OutputFailed
+from coord.cli.one_command import Interrupted, OutputFailed
 from coord.errors import (
     AuthFailed,
     BadArguments,
@@ -32,6 +33,8 @@ GRAMMAR: Final = (grammar_znodes, grammar_servers)
 """The modules whose commands there are."""
 
 OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)
+SIGNALLED: Final = 128
+INTERRUPTED: Final = SIGNALLED + signal.SIGINT
 EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (AuthFailed, NO_PERMISSION),
     (NoAuth, NO_PERMISSION),
@@ -55,21 +58,29 @@ def main(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        _complain(error.format_message(), error)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see {context.command_path} --help)" if context else ""
+        _complain(f"{error.format_message()}{hint}", error)
         return USAGE
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
+    except Interrupted as end:
+        if _notes(end):
+            _complain(str(end), end)
+        return SIGNALLED + end.number
     except Exception as error:
         code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
         if code is None:
             raise
-        _complain(str(error) or type(error).__name__)
+        _complain(str(error) or type(error).__name__, error)
         return code
     return code if arguments else USAGE
 
 
-def _complain(message: str, usage: click.ClickException | None = None) -> None:
-    context = usage.ctx if isinstance(usage, click.UsageError) else None
-    hint = f" (see {context.command_path} --help)" if context else ""
-    line = " ".join(f"coord: {message}{hint}".split())
-    click.echo(line, err=True)
+def _complain(message: str, error: BaseException) -> None:
+    """One line, with how far the work came."""
+    click.echo(" ".join(f"coord: {'; '.join([message, *_notes(error)])}".split()), err=True)
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])

@@ -16,7 +16,7 @@ import click
 
 from coord.cli import texts
 from coord.cli.jobs import Job
-from coord.cli.one_command import Target, perform, print_all
+from coord.cli.one_command import Target, perform
 from coord.wire.records import ACL
 
 EPILOG = """\b
@@ -62,7 +62,7 @@ def read_auth(
 
 def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        print_all([installed()])
+        click.echo(installed())
         ctx.exit()
 
 

@@ -1,6 +1,6 @@
 """A parsed command, ready to be done in whatever session there is: that of one command line, or a shell's.
 
-Owns the type between parsing (`app`) and doing (`one_command`, the shell), and what a command may say
+Owns the type between parsing (``grammar_*``) and doing (`one_command`, the shell), and what a command may say
 while it is done (`Output`). Must not know how arguments were parsed, nor where results go.
 
 Rule that holds here: parsing returns a `Job` and touches nothing; who does the job decides on the connection.
@@ -33,7 +33,11 @@ class Output(Protocol):
 
     def progress(self, label: str, total: int | None = None) -> AbstractContextManager[Advance]:
         """Shows, to a person, how far long work has come: ``with out.progress("deleting", 7) as advance``;
-        ``advance(n)`` after each n of `total` (None: unknown)."""
+        ``advance(n)`` after each n of `total` (None: unknown). Work that ends early is told of by it."""
+
+    async def room(self) -> None:
+        """Returns when there is room for more: to be awaited now and then by whoever finds a lot, so that a
+        slow reader costs no memory."""
 
 
 class Needs(Enum):
@@ -52,6 +56,8 @@ class Job:
 
     `patient`: it may take as long as it takes, once connected (a live view, work on a whole subtree, a
     command run under a lock); the time-out of the command line bounds only the connecting.
+    `before`: to be awaited before there is a connection (reads standard input, which may take its time); the
+    command itself reads what was not read before.
     """
 
     needs: Needs
@@ -59,6 +65,7 @@ class Job:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     patient: bool = False
+    before: Callable[[], Awaitable[object]] | None = None
 
     async def do(self, subject: Any, out: Output) -> int:
         """`subject` is what the job needs: a client, a connect string, or None. Returns the exit code."""

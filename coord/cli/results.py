@@ -14,9 +14,10 @@ Synopsis::
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from coord.cli.texts import format_acl, format_list, format_perms, format_stat
 from coord.wire.records import ACL, Id, Stat
@@ -28,6 +29,23 @@ class Result(Protocol):
 
     def json(self) -> dict[str, Any]:
         """What `json.dumps` takes."""
+
+
+@runtime_checkable
+class Drawn(Result, Protocol):
+    """What looks better on a terminal."""
+
+    def drawing(self) -> Any:
+        """What rich prints instead of the text."""
+
+
+def printed(result: Result, *, as_json: bool = False) -> bytes:
+    """What is written to standard output: one line of JSON, or the text."""
+    if as_json:
+        return json.dumps(result.json(), ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+    text = result.text()
+    found = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    return found if getattr(result, "raw", False) else found + b"\n"
 
 
 @dataclass(frozen=True)
@@ -57,11 +75,12 @@ class Path:
 
 @dataclass(frozen=True)
 class Data:
-    """A znode's data; `stat` where it was asked for."""
+    """A znode's data; `stat` where it was asked for; `raw` without the line's end after it."""
 
     path: str
     data: bytes
     stat: Stat | None = None
+    raw: bool = False
 
     def text(self) -> bytes:
         return self.data + (b"" if self.stat is None else b"\n" + format_stat(self.stat).encode())

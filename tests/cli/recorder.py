@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import trio
+
 from coord.cli.jobs import Advance
 from coord.cli.results import Result
 
@@ -22,6 +24,9 @@ class Recorder:
 
     def __call__(self, result: Result) -> None:
         self.results.append(result)
+
+    async def room(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:

@@ -3,84 +3,18 @@
 from __future__ import annotations
 
 import os
-import queue
 import re
-import shlex
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import ECONNREFUSED
 from pathlib import Path
 
 import pytest
-import trio
 
 from coord.__main__ import main
-from coord.testing import embedded_server
-
-Coord = Callable[[str], str]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Where a server listens that runs in a thread of its own, since each command is a `trio.run`."""
-    started: queue.Queue[tuple[str, Callable[[], object]]] = queue.Queue()
-
-    async def serve() -> None:
-        async with embedded_server() as running:
-            token, end = trio.lowlevel.current_trio_token(), trio.Event()
-            started.put((running.connect_string, lambda: token.run_sync_soon(end.set)))
-            await end.wait()
-
-    thread = threading.Thread(target=trio.run, args=(serve,))
-    thread.start()
-    address, stop = started.get(timeout=10)
-    yield address
-    stop()
-    thread.join()
-
-
-class Ran:
-    """What a command did."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(server: str, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Ran]:
-    def run(line: str) -> Ran:
-        code = main(["--server", server, *shlex.split(line)])
-        return Ran(code, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def ok(run: Callable[[str], Ran]) -> Coord:
-    """Runs a command that must succeed; returns what it printed."""
-
-    def run_well(line: str) -> str:
-        ran = run(line)
-        assert (ran.code, ran.err) == (0, "")
-        return ran.out
-
-    return run_well
-
-
-@pytest.fixture
-def refused(run: Callable[[str], Ran]) -> Callable[[str], tuple[int, str]]:
-    """Runs a command that must fail; returns the exit code and its one line."""
-
-    def run_badly(line: str) -> tuple[int, str]:
-        ran = run(line)
-        assert ran.out == ""
-        assert re.fullmatch(r"coord: [^\n]+\n", ran.err)
-        return ran.code, ran.err.removeprefix("coord: ").rstrip()
-
-    return run_badly
+from tests.cli.conftest import Coord, Ran, Refused
 
 
 def test_the_first_steps_of_everybody(ok: Coord) -> None:
@@ -167,7 +101,7 @@ def test_the_rest(ok: Coord) -> None:
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(
-    ok: Coord, refused: Callable[[str], tuple[int, str]], line: str, code: int, message: str
+    ok: Coord, refused: Refused, line: str, code: int, message: str
 ) -> None:
     if "/locked" in line:
         ok("create /locked x ip:192.0.2.1:cdrwa")

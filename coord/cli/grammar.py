@@ -15,6 +15,7 @@ from importlib.metadata import version as installed_version
 import click
 
 from coord.cli import texts
+from coord.cli.completion import complete_path
 from coord.cli.jobs import Job
 from coord.cli.one_command import Target, perform
 from coord.wire.records import ACL
@@ -73,7 +74,13 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
-path_argument = click.argument("path")
+path_argument = click.argument("path", shell_complete=complete_path)
+watch_option = click.option(
+    "-w",
+    "with_watch",
+    is_flag=True,
+    help="Watch it as well, once: wait for the event and print it. A shell prints it when it comes.",
+)
 stat_option = click.option("-s", "with_stat", is_flag=True, help="Print the Stat as well.")
 version_option = click.option(
     "-v", "version", type=int, default=-1, help="Only if the znode has this version (-1: any)."

@@ -5,12 +5,21 @@ Owns only names, flags and help; `commands` does them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from coord.cli import commands
-from coord.cli.grammar import as_bytes, cli, path_argument, read_acl, stat_option, version_option
+from coord.cli.grammar import (
+    as_bytes,
+    cli,
+    path_argument,
+    read_acl,
+    stat_option,
+    version_option,
+    watch_option,
+)
 from coord.cli.jobs import Job, with_client
 
 
@@ -47,10 +56,11 @@ def create(path: str, data: str | None, **options: Any) -> Job:
 
 @cli.command()
 @stat_option
+@watch_option
 @path_argument
 def get(**options: Any) -> Job:
     """Print a znode's data."""
-    return with_client(commands.get, **options)
+    return replace(with_client(commands.get, **options), patient=options["with_watch"])
 
 
 @cli.command("set")
@@ -65,18 +75,22 @@ def set_data(data: str, **options: Any) -> Job:
 
 @cli.command()
 @stat_option
+@watch_option
 @click.option("-R", "recursive", is_flag=True, help="The paths of all znodes from here down, one a line.")
 @path_argument
 def ls(**options: Any) -> Job:
     """List a znode's children."""
-    return with_client(commands.ls, **options)
+    if options["recursive"] and options["with_watch"]:
+        raise click.UsageError("-w cannot be combined with -R")
+    return replace(with_client(commands.ls, **options), patient=options["with_watch"])
 
 
 @cli.command()
+@watch_option
 @path_argument
-def stat(path: str) -> Job:
-    """Print a znode's Stat."""
-    return with_client(commands.stat, path)
+def stat(**options: Any) -> Job:
+    """Print a znode's Stat. With -w there need not be one yet."""
+    return replace(with_client(commands.stat, **options), patient=options["with_watch"])
 
 
 @cli.command()

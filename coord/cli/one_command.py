@@ -53,6 +53,8 @@ def perform(job: Job, target: Target, *, as_json: bool = False) -> int:
     with ClientsWord() as word:
         try:
             try:
+                if job.needs is Needs.TARGET:
+                    return trio.run(job.do, target, out)
                 return trio.run(Performance(job, target, out, word).run)
             finally:
                 out.flush()

@@ -28,8 +28,9 @@ from typing import Any, Final
 
 import trio
 
+from coord import Watch
 from coord.cli.jobs import Advance
-from coord.cli.results import Drawn, Result, printed
+from coord.cli.results import Drawn, Happened, Result, printed
 
 UNWRITTEN_BYTES_MAX: Final = 256 * 1024
 """Above it, whoever finds more waits for the reader."""
@@ -47,7 +48,7 @@ class Printer:
     """Standard output, as text or as lines of JSON. An `Output` for commands."""
 
     def __init__(self, *, as_json: bool = False, at_once: bool = False) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
         self._at_once = at_once
         self._draws = not as_json and sys.stdout.isatty()
         self._unwritten = bytearray()
@@ -62,10 +63,14 @@ class Printer:
         if self._draws and isinstance(result, Drawn):
             self._unwritten += drawn(result.drawing())
         else:
-            self._unwritten += printed(result, as_json=self._as_json)
+            self._unwritten += printed(result, as_json=self.as_json)
         if self._all_written.is_set():
             self._all_written = trio.Event()
         self._more.set()
+
+    async def armed(self, watch: Watch, path: str, *, children: bool = False) -> None:
+        with watch:
+            self(Happened(await watch.wait()))
 
     async def room(self) -> None:
         if self._at_once and len(self._unwritten) > UNWRITTEN_BYTES_MAX:

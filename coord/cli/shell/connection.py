@@ -1,0 +1,155 @@
+"""The shell's connection: one client that lives between the lines, until it is closed or replaced.
+
+Owns the client and the tasks around it, and what is told of its ups and downs. Must not know lines, nor where
+what it tells goes.
+
+Rules that hold here:
+
+- Opening waits for nothing: the shell can be used before there is a server, and a command waits for it.
+- Closing ends the session at the server, which deletes its ephemeral znodes, and takes a second at most.
+- A connection lost, a session that expired and its successor are each told once.
+
+Synopsis::
+
+    connection = Connection(nursery, tell=lambda text, bad: print(text))
+    await connection.open("127.0.0.1:2181", auth=())
+    zk = await connection.client()
+    connection.status()  # Status("CONNECTED", "127.0.0.1:2181", 0x1000000000001)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import trio
+
+import coord
+from coord import Client, SessionState
+
+Auth = Sequence[tuple[str, str]]
+
+CONNECTED = (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY)
+
+
+class NotConnected(coord.CoordError):
+    """The shell was told to close its session, or credentials were refused."""
+
+    explanation = "not connected; `connect HOST:PORT` opens a session"
+
+
+class Status(NamedTuple):
+    state: str
+    """zkCli's word for it: CONNECTING, CONNECTED, … CLOSED"""
+    server: str
+    """``host:port`` of the server, without a connection the connect string"""
+    session_id: int
+    """0 if there is none"""
+
+
+class Connection:
+    """See the module's text; `tell` is called with one line of text, and whether it is bad news."""
+
+    def __init__(self, nursery: trio.Nursery, tell: Callable[[str, bool], object]) -> None:
+        self._nursery = nursery
+        self._tell = tell
+        self._client: Client | None = None
+        self._ready = trio.Event()
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self.servers = ""
+        """the connect string"""
+        self.changed: Callable[[], object] = lambda: None
+        """called when `status` may have changed"""
+
+    async def open(self, servers: str, auth: Auth) -> None:
+        """Closes what is open, and connects to `servers`. Raises `BadArguments`, with everything left as it
+        was, for a connect string that cannot be read."""
+        client = coord.connect(servers, auth=auth)
+        await self.close()
+        self.servers, self._client = servers, client
+        self._ready, self._scope, self._ended = trio.Event(), trio.CancelScope(), trio.Event()
+        self._nursery.start_soon(self._live, client, self._scope, self._ready, self._ended)
+
+    async def close(self) -> bool:
+        """Ends the session; was there one?"""
+        if self._client is None:
+            return False
+        self._client = None
+        self._scope.cancel(reason="the session is closed")
+        with trio.CancelScope(shield=True):
+            await self._ended.wait()
+        self.changed()
+        return True
+
+    async def client(self) -> Client:
+        """Waits until there is a session. Raises `NotConnected`."""
+        if self._client is None:
+            raise NotConnected
+        await self._ready.wait()
+        if self._client is None:
+            raise NotConnected
+        return self._client
+
+    @property
+    def connected(self) -> Client | None:
+        """The client, if it has a connection at this moment."""
+        client = self._client
+        return client if client is not None and client.session.state.value in CONNECTED else None
+
+    def status(self) -> Status:
+        client = self._client
+        if client is None:
+            return Status("CLOSED", self.servers, 0)
+        session = client.session
+        connecting = session.generation == 0 and session.state.value is SessionState.SUSPENDED
+        state = "CONNECTING" if connecting else session.state.value.name
+        server = f"{session.server}{client.chroot}" if session.server else self.servers
+        return Status(state, server, session.id)
+
+    # -- tasks ----------------------------------------------------------------------------------------
+
+    async def _live(
+        self, client: Client, scope: trio.CancelScope, ready: trio.Event, ended: trio.Event
+    ) -> None:
+        """The life of one client."""
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._follow, client)
+                    async with client:
+                        ready.set()
+                        await trio.sleep_forever()
+        except* coord.AuthFailed:
+            pass  # `_follow` has told
+        finally:
+            ready.set()
+            ended.set()
+
+    async def _follow(self, client: Client) -> None:
+        """Tells of each change that matters."""
+        session, generation, name, lost = client.session, 0, "", False
+        async for state in session.state.eventual_values():
+            if state in CONNECTED:
+                if generation == 0 or lost or session.generation != generation:
+                    news = _welcome(client, generation, name)
+                    self._tell(news, session.generation != max(generation, 1))
+                generation, name, lost = session.generation, hex(session.id), False
+            elif state is SessionState.AUTH_FAILED:
+                self._tell("the server refused the credentials; the session is over", True)
+                self._client = None
+                self._scope.cancel(reason="the credentials were refused")
+            elif state is SessionState.SUSPENDED and generation and not lost:
+                self._tell(f"connection lost; session {name} may live on", True)
+                lost = True
+            self.changed()
+
+
+def _welcome(client: Client, generation: int, former: str) -> str:
+    session = client.session
+    said = f"connected to {session.server}, session {session.id:#x}"
+    if session.state.value is SessionState.CONNECTED_READ_ONLY:
+        said += ", read-only: the server has no quorum"
+    if generation and session.generation != generation:
+        said = f"session {former} has expired: its ephemeral znodes and one-shot watches are gone; {said}"
+    return said

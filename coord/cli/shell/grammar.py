@@ -1,0 +1,236 @@
+"""The grammar of the shell's lines: the command line's commands, and those that need a session that lasts.
+
+Owns how words become a `Job`, and names, flags and help of what only the shell has, under zkCli's names.
+`shell` does them.
+
+Synopsis::
+
+    job = parse(["get", "-s", "/znode_test"], COMMANDS)  # None: help was asked for, and printed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+
+import click
+from click.shell_completion import CompletionItem
+
+from coord.cli.grammar import InOrder, cli, path_argument
+from coord.cli.jobs import Job, Needs, Output
+from coord.cli.results import Said
+from coord.cli.shell import commands
+from coord.cli.shell.watching import Kind
+
+if TYPE_CHECKING:
+    from coord.cli.shell.shell import Shell
+
+Rest = ParamSpec("Rest")
+
+OUTSIDE: Final = ("serve", "ensemble", "demo", "shell", "completion")
+"""What has no place in a session: programs of their own."""
+
+SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
+
+COMMANDS: Final = InOrder(
+    commands={name: command for name, command in cli.commands.items() if name not in OUTSIDE}
+)
+"""Everything a line may say."""
+
+OPERATIONS: Final = ("create", "set", "delete", "check")
+
+BLOCK: Final = InOrder(
+    commands={name: command for name, command in cli.commands.items() if name in OPERATIONS}
+)
+"""What a line may say between `multi` and `commit`: the jobs of these are noted down instead of done."""
+
+
+def parse(words: Sequence[str], group: click.Group) -> Job | None:
+    """The line as a job; None if all it asks for is its help, which is printed. Raises `click.UsageError`."""
+    root = click.Context(group, info_name="", **SETTINGS)  # type: ignore[arg-type]  # a dict of settings
+    name, *arguments = words
+    command = group.get_command(root, name)
+    if command is None:
+        raise click.UsageError(_unknown(name, group))
+    try:
+        with command.make_context(name, arguments, parent=root) as context:
+            job = command.invoke(context)
+    except click.exceptions.Exit:
+        return None
+    assert isinstance(job, Job)
+    return job
+
+
+def named(group: click.Group) -> list[str]:
+    """The names that are meant to be known."""
+    return [name for name, command in group.commands.items() if not command.hidden]
+
+
+def _unknown(name: str, group: click.Group) -> str:
+    if group is BLOCK:
+        return f"{name!r} cannot be in a transaction; there are {', '.join(named(BLOCK))}"
+    close = get_close_matches(name, named(group), n=1)
+    return f"there is no command {name!r}; " + (f"did you mean {close[0]}?" if close else "`help` lists all")
+
+
+ShellCommand = Callable[Concatenate["Shell", Output, Rest], Awaitable[int | None]]
+
+
+def with_shell(command: ShellCommand[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> Job:
+    """A job on the shell itself."""
+    return Job(Needs.SHELL, command, arguments, options)
+
+
+# -- watches ------------------------------------------------------------------------------------------
+
+
+@COMMANDS.command("addWatch")
+@click.option(
+    "-m",
+    "mode",
+    type=click.Choice(["PERSISTENT", "PERSISTENT_RECURSIVE"], case_sensitive=False),
+    default="PERSISTENT_RECURSIVE",
+    show_default=True,
+    help="The znode and its children, or everything below it, too.",
+)
+@path_argument
+def add_watch(path: str, mode: str) -> Job:
+    """Watch a znode until the watch is removed."""
+    return with_shell(commands.add_watch, path, recursive=mode.upper() == "PERSISTENT_RECURSIVE")
+
+
+@COMMANDS.command("removewatches")
+@click.option("-d", "kinds", flag_value="data", help="Those of get -w and stat -w.")
+@click.option("-c", "kinds", flag_value="children", help="Those of ls -w.")
+@click.option(
+    "-a", "kinds", flag_value="any", default=True, help="All, persistent ones included; the default."
+)
+@path_argument
+def remove_watches(path: str, kinds: str) -> Job:
+    """Watch a znode no more."""
+    return with_shell(commands.remove_watches, path, *([Kind(kinds)] if kinds != "any" else Kind))
+
+
+@COMMANDS.command("printwatches")
+@click.argument("shown", type=click.Choice(["on", "off"]), required=False)
+def print_watches(shown: str | None) -> Job:
+    """Print the events of watches, or do not; without an argument, say which."""
+    return with_shell(commands.print_watches, shown=None if shown is None else shown == "on")
+
+
+# -- the session ------------------------------------------------------------------------------------------
+
+
+@COMMANDS.command("addauth")
+@click.argument("scheme")
+@click.argument("credentials", metavar="AUTH")
+def add_auth(scheme: str, credentials: str) -> Job:
+    """Add credentials to the session: addauth digest user:password"""
+    return with_shell(commands.add_auth, scheme, credentials)
+
+
+@COMMANDS.command()
+@click.argument("servers", metavar="[HOST:PORT[,…][/CHROOT]]", required=False)
+def connect(servers: str | None) -> Job:
+    """Close the session and open one elsewhere, or anew."""
+    return with_shell(commands.connect, servers)
+
+
+@COMMANDS.command()
+def close() -> Job:
+    """Close the session; its ephemeral znodes are deleted."""
+    return with_shell(commands.close)
+
+
+@COMMANDS.command(name="quit")
+def leave() -> Job:
+    """Close the session and leave the shell. Also: Ctrl-D."""
+    return with_shell(commands.leave)
+
+
+# -- lines --------------------------------------------------------------------------------------------
+
+
+@COMMANDS.command()
+def history() -> Job:
+    """List what was typed in this shell, with numbers for `redo`."""
+    return with_shell(commands.history)
+
+
+@COMMANDS.command()
+@click.argument("number", type=int)
+def redo(number: int) -> Job:
+    """Do a line of the history again."""
+    return replace(with_shell(commands.redo, number), patient=True)
+
+
+def _complete_command(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    return [
+        CompletionItem(name, help=command.get_short_help_str())
+        for name, command in COMMANDS.commands.items()
+        if name.startswith(incomplete) and not command.hidden
+    ]
+
+
+@COMMANDS.command("help")
+@click.argument("command", required=False, shell_complete=_complete_command)
+def show_help(command: str | None) -> Job:
+    """List the commands, or explain one. Also: ?"""
+    root = click.Context(COMMANDS, info_name="", **SETTINGS)  # type: ignore[arg-type]  # a dict of settings
+    if command is None:
+        return Job(Needs.NOTHING, _print, (_overview(root),), {})
+    found = COMMANDS.get_command(root, command)
+    if found is None:
+        raise click.UsageError(_unknown(command, COMMANDS))
+    explained = found.get_help(click.Context(found, info_name=command, parent=root))
+    return Job(Needs.NOTHING, _print, (explained,), {})
+
+
+def _overview(root: click.Context) -> str:
+    formatter = root.make_formatter()
+    formatter.write_dl(
+        [(name, one.get_short_help_str(60)) for name, one in COMMANDS.commands.items() if not one.hidden]
+    )
+    return formatter.getvalue().rstrip() + "\n\n  COMMAND --help explains one of them."
+
+
+async def _print(_: object, out: Output, text: str) -> None:
+    out(Said(text))
+
+
+def _also(command: click.Command) -> click.Command:
+    """The same under another name, which no list mentions."""
+    other = copy(command)
+    other.hidden = True
+    return other
+
+
+for _group in (COMMANDS, BLOCK):
+    _group.add_command(_also(show_help), "?")
+COMMANDS.add_command(_also(leave), "exit")
+
+
+# -- transactions -------------------------------------------------------------------------------------
+
+
+@COMMANDS.command()
+def multi() -> Job:
+    """Begin a transaction: lines of create, set, delete and check follow, then `commit` or `abort`."""
+    return with_shell(commands.begin)
+
+
+@BLOCK.command()
+def commit() -> Job:
+    """Do all of it, or nothing if any of it cannot be done."""
+    return with_shell(commands.commit)
+
+
+@BLOCK.command()
+def abort() -> Job:
+    """Do nothing of it."""
+    return with_shell(commands.abort)

@@ -33,8 +33,8 @@ class Speaker:
         return ""
 
     def tell(self, text: str, *, bad: bool = False) -> None:
-        if bad or self.person:
-            click.echo(text if self.person else f"coord: {text}", err=not self.person)
+        if bad:
+            self.complain(text)
 
     def complain(self, text: str) -> None:
         where = self.place()
@@ -63,24 +63,20 @@ class Given(Speaker):
 
 
 class StandardInput(Speaker):
-    """See the module's text; `prompt` is given where a person is there."""
+    """A script."""
 
     semicolons = False
 
-    def __init__(self, prompt: Callable[[], Prompt] | None = None) -> None:
-        self.person = prompt is not None
-        self._prompt = prompt
+    def __init__(self) -> None:
         self._file = sys.stdin.fileno()
         self._read = bytearray()
         self._ended = False
         self._number = 0
 
     def place(self) -> str:
-        return "" if self.person else f"line {self._number}"
+        return f"line {self._number}"
 
     async def read(self) -> str:
-        if self._prompt is not None:
-            write_bytes(self._prompt().text.encode())
         while b"\n" not in self._read and not self._ended:
             await self._wait_readable()
             more = os.read(self._file, READ_BYTES)
@@ -100,3 +96,41 @@ class StandardInput(Speaker):
             if error.errno != errno.EPERM:  # a file: it is always readable
                 raise
             await trio.lowlevel.checkpoint()
+
+
+class DumbTerminal(StandardInput):
+    """A person, with a prompt; what comes in between begins a line of its own, and the prompt comes again."""
+
+    person = True
+
+    def __init__(self, prompt: Callable[[], Prompt]) -> None:
+        super().__init__()
+        self._prompt = prompt
+        self._asking = False
+
+    def place(self) -> str:
+        return ""
+
+    async def read(self) -> str:
+        self._ask()
+        try:
+            return await super().read()
+        finally:
+            self._asking = False
+
+    def tell(self, text: str, *, bad: bool = False) -> None:
+        self.show(f"{text}\n".encode())
+
+    def complain(self, text: str) -> None:
+        self.tell(text)
+
+    def show(self, found: bytes) -> None:
+        if self._asking:
+            write_bytes(b"\n" + found)
+            self._ask()
+        else:
+            write_bytes(found)
+
+    def _ask(self) -> None:
+        self._asking = True
+        write_bytes(self._prompt().text.encode())

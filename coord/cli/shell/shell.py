@@ -108,6 +108,7 @@ class Shell:
         try:
             with trio.CancelScope() as self._scope:
                 text = await self.reader.read()
+            self._tell_interrupted()
             commands = split(text, semicolons=self.reader.semicolons)
         except EOFError:
             return self._end_of_lines()
@@ -179,9 +180,13 @@ class Shell:
             if out.came_to:
                 failed.add_note(out.came_to)
             raise failed
-        if self._scope.cancelled_caught and self.reader.person:
-            self.reader.complain("\ninterrupted" + (f"; {out.came_to}" if out.came_to else ""))
+        self._tell_interrupted(out.came_to)
         return code
+
+    def _tell_interrupted(self, came_to: str = "") -> None:
+        """The terminal has written ^C and no more."""
+        if self._scope.cancelled_caught and self.reader.person:
+            self.reader.complain(f"\ninterrupted; {came_to}" if came_to else "\ninterrupted")
 
     async def _in_time(self, job: Job, out: LineOutput) -> int:
         if job.before is not None:

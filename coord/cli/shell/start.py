@@ -15,7 +15,7 @@ import trio
 from coord.cli.grammar import installed
 from coord.cli.one_command import ClientsWord, Target
 from coord.cli.shell.completing import Completing
-from coord.cli.shell.plain import Given, StandardInput
+from coord.cli.shell.plain import DumbTerminal, Given, StandardInput
 from coord.cli.shell.reader import Reader
 from coord.cli.shell.shell import Shell
 
@@ -47,7 +47,7 @@ def _reader(shell: Shell, lines: Sequence[str] | None) -> Reader:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return StandardInput()
     if os.environ.get("TERM", "") in DUMB:
-        reader: Reader = StandardInput(shell.prompt)
+        reader: Reader = DumbTerminal(shell.prompt)
     else:
         from coord.cli.shell.terminal import Terminal
 

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "coord.cli": (
         *("coord", "coord.__main__", "coord.cli", "coord.errors", "coord.wire.records", "recipes"),
-        *("coord.client.hosts", "coord.client.words"),
+        *("coord.client.hosts", "coord.client.paths", "coord.client.words"),
     ),
     "coord.testing": ("coord.config", "coord.server"),
     "recipes": ("coord", "coord.errors", "recipes"),
@@ -65,6 +65,7 @@ CORE = (
     *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
     *("coord.server.standing", "coord.server.tracker"),
     *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results"),
+    *("coord.cli.preorder", "coord.cli.transaction_syntax", "coord.cli.transfer"),
     *(
         "recipes.entries",
         "recipes.kafka",

@@ -14,12 +14,18 @@ from typing import Final
 
 import click
 
-from coord.cli import grammar_servers, grammar_shell, grammar_znodes
+from coord.cli import (
+    grammar_moving,
+    grammar_servers,
+    grammar_shell,
+    grammar_transactions,
+    grammar_znodes,
+)
 from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure, one_line
 from coord.cli.grammar import cli
 from coord.cli.one_command import Interrupted
 
-GRAMMAR: Final = (grammar_znodes, grammar_servers, grammar_shell)
+GRAMMAR: Final = (grammar_znodes, grammar_transactions, grammar_moving, grammar_servers, grammar_shell)
 """The modules whose commands there are."""
 
 

@@ -1,4 +1,4 @@
-"""What each command does: an async function of a client and its parsed arguments.
+"""What each command on one znode does: an async function of a client and its parsed arguments.
 
 Owns the commands and what they print. Must not know how arguments were parsed nor where the text goes, so
 that a command line and a shell share them.
@@ -13,11 +13,20 @@ Synopsis::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from coord import OPEN_ACL, Client, NoNode
+from coord.cli.content import Content
 from coord.cli.jobs import Output
-from coord.cli.results import Children, Count, Data, Found, Identities, Path, Permissions, Said
+from coord.cli.results import (
+    Children,
+    Count,
+    Data,
+    Found,
+    Identities,
+    Path,
+    Paths,
+    Permissions,
+    Said,
+)
 from coord.wire.records import ACL
 
 
@@ -25,7 +34,7 @@ async def create(
     zk: Client,
     out: Output,
     path: str,
-    data: bytes | None = None,
+    content: Content,
     acl: list[ACL] | None = None,
     *,
     sequential: bool = False,
@@ -36,7 +45,7 @@ async def create(
     """Prints the path that was created, number included."""
     created = await zk.create(
         path,
-        data,
+        await content.read(),
         acl=acl or OPEN_ACL,
         sequential=sequential,
         ephemeral=ephemeral,
@@ -47,37 +56,34 @@ async def create(
 
 
 async def get(
-    zk: Client, out: Output, path: str, *, with_stat: bool = False, with_watch: bool = False
+    zk: Client,
+    out: Output,
+    path: str,
+    *,
+    with_stat: bool = False,
+    raw: bool = False,
+    with_watch: bool = False,
 ) -> None:
+    """`raw`: the data and nothing else, not even the line's end."""
     watch = zk.watch() if with_watch else None
     data, stat = await zk.get(path, watch=watch)
-    out(Data(path, data, stat if with_stat else None))
+    out(Data(path, data, stat if with_stat else None, raw))
     if watch:
         await out.armed(watch, path)
 
 
 async def set_data(
-    zk: Client, out: Output, path: str, data: bytes, *, version: int = -1, with_stat: bool = False
+    zk: Client, out: Output, path: str, content: Content, *, version: int = -1, with_stat: bool = False
 ) -> None:
-    stat = await zk.set(path, data, version=version)
+    stat = await zk.set(path, await content.read(), version=version)
     if with_stat:
         out(Found(path, stat))
 
 
 async def ls(
-    zk: Client,
-    out: Output,
-    path: str,
-    *,
-    recursive: bool = False,
-    with_stat: bool = False,
-    with_watch: bool = False,
+    zk: Client, out: Output, path: str, *, with_stat: bool = False, with_watch: bool = False
 ) -> None:
-    """The children's names in one line; `recursive`: the path of every znode from here down, one a line."""
-    if recursive:
-        async for each in _subtree(zk, path):
-            out(Path(each))
-        return
+    """The children's names in one line."""
     watch = zk.watch() if with_watch else None
     children, stat = await zk.children_with_stat(path, watch=watch)
     out(Children(path, sorted(children), stat if with_stat else None))
@@ -100,8 +106,11 @@ async def delete(zk: Client, out: Output, path: str, *, version: int = -1) -> No
     await zk.delete(path, version=version)
 
 
-async def delete_all(zk: Client, out: Output, path: str) -> None:
-    await zk.delete_recursive(path)
+async def check(zk: Client, out: Output, path: str, *, version: int = -1) -> None:
+    """Only within a transaction; alone, it changes nothing either."""
+    transaction = zk.transaction()
+    transaction.check(path, version)
+    await transaction.commit()
 
 
 async def get_acl(zk: Client, out: Output, path: str, *, with_stat: bool = False) -> None:
@@ -110,25 +119,11 @@ async def get_acl(zk: Client, out: Output, path: str, *, with_stat: bool = False
 
 
 async def set_acl(
-    zk: Client,
-    out: Output,
-    path: str,
-    acl: list[ACL],
-    *,
-    version: int = -1,
-    recursive: bool = False,
-    with_stat: bool = False,
+    zk: Client, out: Output, path: str, acl: list[ACL], *, version: int = -1, with_stat: bool = False
 ) -> None:
-    """`recursive`: on every znode from here down; those that vanish meanwhile are passed over."""
-    if not recursive:
-        await _set_acl(zk, out, path, acl, version=version, with_stat=with_stat)
-        return
-    async for each in _subtree(zk, path):
-        try:
-            await _set_acl(zk, out, each, acl, version=version, with_stat=with_stat)
-        except NoNode:
-            if each == path:
-                raise
+    stat = await zk.set_acl(path, acl, version=version)
+    if with_stat:
+        out(Found(path, stat))
 
 
 async def sync(zk: Client, out: Output, path: str) -> None:
@@ -140,29 +135,13 @@ async def who_am_i(zk: Client, out: Output) -> None:
     out(Identities(await zk.who_am_i()))
 
 
+async def add_auth(zk: Client, out: Output, scheme: str, credentials: bytes) -> None:
+    await zk.add_auth(scheme, credentials)
+
+
+async def get_ephemerals(zk: Client, out: Output, path: str = "/") -> None:
+    out(Paths(path, sorted(await zk.ephemerals(path))))
+
+
 async def get_all_children_number(zk: Client, out: Output, path: str) -> None:
     out(Count(path, await zk.count_descendants(path)))
-
-
-async def _set_acl(
-    zk: Client, out: Output, path: str, acl: list[ACL], *, version: int, with_stat: bool
-) -> None:
-    stat = await zk.set_acl(path, acl, version=version)
-    if with_stat:
-        out(Found(path, stat))
-
-
-async def _subtree(zk: Client, path: str) -> AsyncIterator[str]:
-    """`path` and everything below it, each parent before its children; fails only if `path` is missing."""
-    waiting = [path]
-    while waiting:
-        each = waiting.pop()
-        try:
-            children = await zk.children(each)
-        except NoNode:
-            if each == path:
-                raise
-            continue
-        yield each
-        prefix = each.rstrip("/")
-        waiting.extend(f"{prefix}/{child}" for child in sorted(children, reverse=True))

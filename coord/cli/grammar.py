@@ -11,15 +11,20 @@ from __future__ import annotations
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from typing import Final
 
 import click
 
 from coord.cli import texts
 from coord.cli.completion import complete_path
+from coord.cli.content import Content
 from coord.cli.jobs import Job
 from coord.cli.one_command import Target, perform
 from coord.wire.records import ACL
 
+SECTION = "Programs"
+SECTIONS: Final = ("Znodes", "Subtrees", "Holding and watching", "Servers", SECTION)
+"""The order of the sections of the help; others come last."""
 EPILOG = """\b
 Examples:
   coord serve zoo.cfg
@@ -27,23 +32,31 @@ Examples:
   coord get -s /znode_test
   coord --server zk1:2181,zk2:2181/app ls -R /
   coord --auth digest:ann:secret setAcl /app auth::cdrwa
+  coord multi "check -v 3 /lock; set /state on; delete /todo/7"
+  coord export /app | coord --server zk9:2181 import - /copy
 
 \b
 Exit codes:
-  0  done
-  1  the server refused: no such znode, another version, not empty, …
-     (or the output could not be written)
-  2  the command line is wrong
-  3  no server answered in time, or the connection was lost
-     (a write may then have happened or not)
-  4  the credentials or the ACL do not allow it
+    0  done
+    1  the server refused: no such znode, another version, not empty, …
+       (or the output could not be written)
+    2  the command line is wrong, or the file that is to be read
+    3  no server answered in time, or the connection was lost
+       (a write may then have happened or not)
+    4  the credentials or the ACL do not allow it
+  130  interrupted by Ctrl-C (143: by SIGTERM)
+
+\b
+--timeout bounds the connecting and the command. Work on whole subtrees
+(ls -R, tree, export, import, deleteall, setAcl -R) takes as long as it
+takes, while there is a connection.
 """
 
 
 # -- arguments ----------------------------------------------------------------------------------------
 
 
-def read_acl(ctx: click.Context, param: click.Parameter, value: str | None) -> list[ACL] | None:
+def read_acl(ctx: click.Context, param: click.Parameter | None, value: str | None) -> list[ACL] | None:
     """``world:anyone:r,auth::cdrwa``"""
     try:
         return None if value is None else texts.parse_acl(value)
@@ -67,11 +80,25 @@ def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> No
         ctx.exit()
 
 
-class InOrder(click.Group):
-    """Lists the commands in the order in which one meets them, not by the alphabet."""
+class InSections(click.Group):
+    """Lists the commands in the order in which one meets them, under the `SECTION` of their modules."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        widest = max(map(len, self.commands))
+        for name, command in self.commands.items():
+            if command.hidden:
+                continue
+            module = sys.modules.get(getattr(command.callback, "__module__", ""))
+            heading = getattr(module, "SECTION", "Others")
+            short_help = command.get_short_help_str(formatter.width - widest - 6)
+            sections.setdefault(heading, []).append((name.ljust(widest), short_help))
+        for heading in sorted(sections, key=lambda one: (*SECTIONS, one).index(one)):
+            with formatter.section(heading):
+                formatter.write_dl(sections[heading])
 
 
 path_argument = click.argument("path", shell_complete=complete_path)
@@ -81,13 +108,16 @@ watch_option = click.option(
     is_flag=True,
     help="Watch it as well, once: wait for the event and print it. A shell prints it when it comes.",
 )
+file_option = click.option(
+    "-f", "--file", metavar="FILE", help="Take the data from this file; -: from standard input."
+)
 stat_option = click.option("-s", "with_stat", is_flag=True, help="Print the Stat as well.")
 version_option = click.option(
     "-v", "version", type=int, default=-1, help="Only if the znode has this version (-1: any)."
 )
 
 
-@click.group(cls=InOrder, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=InSections, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--server",
     "servers",
@@ -164,6 +194,11 @@ _listed_only("demo", "See a cluster of brokers elect a controller, live; `coord 
 def as_bytes(text: str) -> bytes:
     """The argument's own bytes, were they UTF-8 or not."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def given(data: str | None, file: str | None) -> Content:
+    """A znode's data, or where it comes from."""
+    return Content(None if data is None else as_bytes(data), file)
 
 
 def installed() -> str:

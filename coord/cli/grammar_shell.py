@@ -14,6 +14,8 @@ from coord.cli.one_command import Target
 from coord.cli.printing import Printer
 from coord.cli.results import Said
 
+SECTION = "Programs"
+
 
 @cli.command()
 @click.option(

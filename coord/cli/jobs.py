@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Concatenate, ParamSpec, Protocol
 
@@ -88,6 +88,11 @@ ServersCommand = Callable[Concatenate[str, Output, Rest], Awaitable[int | None]]
 def with_client(command: ClientCommand[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> Job:
     """A job on a client."""
     return Job(Needs.CLIENT, command, arguments, options)
+
+
+def patient(job: Job) -> Job:
+    """The same job, which may take as long as it takes."""
+    return replace(job, patient=True)
 
 
 def with_servers(command: ServersCommand[Rest], *arguments: Rest.args, **options: Rest.kwargs) -> Job:

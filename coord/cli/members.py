@@ -13,12 +13,14 @@ from typing import Any
 
 import trio
 
+import coord
 from coord.cli.jobs import Output
-from coord.cli.results import Said
+from coord.cli.results import Data, Said
 from coord.client.hosts import Host, parse_connect_string
 from coord.client.words import ask
 from coord.errors import CoordError
 
+CONFIG = "/zookeeper/config"
 POLL_SECONDS = 0.05
 ANSWER_SECONDS = 2.0
 
@@ -37,7 +39,7 @@ class Server:
 
     @property
     def name(self) -> str:
-        return f"{self.host.name}:{self.host.port}"
+        return _name(self.host)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,18 @@ class Member:
         one = self.server
         clients = int(one.clients) if one.clients.isdigit() else None
         return {"server": one.name, "mode": one.mode, "zxid": one.zxid, "clients": clients}
+
+
+@dataclass(frozen=True)
+class Version:
+    server: str
+    version: str
+
+    def text(self) -> str:
+        return f"{self.server}: {self.version}"
+
+    def json(self) -> dict[str, Any]:
+        return {"server": self.server, "version": self.version}
 
 
 async def members(servers: str, out: Output) -> None:
@@ -81,18 +95,71 @@ async def yield_leadership(servers: str, out: Output) -> None:
         await trio.sleep(POLL_SECONDS)
 
 
+async def versions(servers: str, out: Output) -> None:
+    """Prints a line for each server that tells its version."""
+    hosts, _ = parse_connect_string(servers)
+    for host, answer in (await _ask_all(hosts, "srvr")).items():
+        if match := re.search(r"^Zookeeper version: (.*)$", answer, re.MULTILINE):
+            out(Version(_name(host), match[1]))
+
+
+async def count_watches(servers: str) -> dict[str, int] | None:
+    """How many watches there are, by path, at all servers together; None if one does not tell.
+
+    They tell if their 4lw.commands.whitelist has the word wchp.
+    """
+    hosts, _ = parse_connect_string(servers)
+    watches: dict[str, int] = {}
+    for answer in (await _ask_all(hosts, "wchp")).values():
+        if not answer or "not executed" in answer or "not currently serving" in answer:
+            return None
+        path = ""
+        for line in answer.splitlines():
+            if line.startswith("\t"):
+                watches[path] = watches.get(path, 0) + 1
+            else:
+                path = line
+    return watches
+
+
+async def config(servers: str, out: Output, *, with_stat: bool = False) -> None:
+    """Prints the members of the ensemble: /zookeeper/config, or else what the word conf has of them.
+
+    Raises `NotDone` if no server knows any, which is so where a server is alone.
+    """
+    hosts, _ = parse_connect_string(servers)
+    async with coord.connect(servers.partition("/")[0]) as zk:
+        data, stat = await zk.get(CONFIG)
+    if not data:
+        answers = (await _ask_all(hosts, "conf")).values()
+        lines = next(filter(None, map(_member_lines, answers)), [])
+        if not lines:
+            raise NotDone(f"{servers} tells of no members: a server that is alone has none")
+        data = "\n".join(lines).encode()
+    out(Data(CONFIG, data, stat if with_stat else None))
+
+
+def _member_lines(answer: str) -> list[str]:
+    return re.findall(r"^server\.\d+=.*$|^version=.*$", answer, re.MULTILINE)
+
+
 async def look(servers: str) -> list[Server]:
     """All servers of the connect string, in its order, asked at the same time."""
     hosts, _ = parse_connect_string(servers)
-    found: dict[Host, Server] = {}
+    return [_server(host, answer) for host, answer in (await _ask_all(hosts, "srvr")).items()]
+
+
+async def _ask_all(hosts: list[Host], word: str) -> dict[Host, str]:
+    """The hosts in their order, with what they answer."""
+    found = dict.fromkeys(hosts, "")
 
     async def one(host: Host) -> None:
-        found[host] = _server(host, await _ask(host, "srvr"))
+        found[host] = await _ask(host, word)
 
     async with trio.open_nursery() as nursery:
         for host in hosts:
             nursery.start_soon(one, host)
-    return [found[host] for host in hosts]
+    return found
 
 
 async def _ask(host: Host, word: str) -> str:
@@ -104,6 +171,10 @@ async def _ask(host: Host, word: str) -> str:
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
     return ""
+
+
+def _name(host: Host) -> str:
+    return f"{host.name}:{host.port}"
 
 
 def _server(host: Host, text: str) -> Server:

@@ -26,11 +26,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import click
 import trio
 
 from coord import Watch
 from coord.cli.jobs import Advance
-from coord.cli.results import Drawn, Happened, Result, printed
+from coord.cli.results import Drawn, Happened, Note, Result, printed
 
 UNWRITTEN_BYTES_MAX: Final = 256 * 1024
 """Above it, whoever finds more waits for the reader."""
@@ -50,7 +51,8 @@ class Printer:
     def __init__(self, *, as_json: bool = False, at_once: bool = False) -> None:
         self.as_json = as_json
         self._at_once = at_once
-        self._draws = not as_json and sys.stdout.isatty()
+        self._terminal = sys.stdout.isatty()
+        self._draws = self._terminal and not as_json
         self._unwritten = bytearray()
         self._more = trio.Event()
         self._all_written = trio.Event()
@@ -58,8 +60,11 @@ class Printer:
         self._progress: Progress | None = None
 
     def __call__(self, result: Result) -> None:
-        if self._progress is not None and self._draws:
+        if self._progress is not None and self._terminal:
             self._progress.hide()
+        if isinstance(result, Note):
+            click.echo(printed(result, as_json=self.as_json), nl=False, err=True)
+            return
         if self._draws and isinstance(result, Drawn):
             self._unwritten += drawn(result.drawing())
         else:
@@ -111,7 +116,7 @@ class Printer:
     @property
     def came_to(self) -> str:
         """How far work has come that did not end, e.g. ``deleting: 7 of 100``; else nothing."""
-        return "" if self._progress is None else self._progress.text()
+        return "" if self._progress is None else self._progress.came_to()
 
 
 class Progress:
@@ -124,7 +129,10 @@ class Progress:
         self._shown = sys.stderr.isatty()
         self._bar: Any = None
 
-    def text(self) -> str:
+    def came_to(self) -> str:
+        """Nothing before anything has come, or when all has."""
+        if self._done == (self._total or 0):
+            return ""
         of = "" if self._total is None else f" of {self._total}"
         return f"{self._label}: {self._done}{of}"
 

@@ -51,10 +51,25 @@ class Drawn(Result, Protocol):
         """What rich prints instead of the text."""
 
 
+@dataclass(frozen=True)
+class Verbatim:
+    """Bytes of a format of their own, which is the same with ``--json``."""
+
+    data: bytes
+
+    def text(self) -> bytes:
+        return self.data
+
+    def json(self) -> dict[str, Any]:
+        return data_json(self.data)
+
+
 def printed(result: Result, *, as_json: bool = False) -> bytes:
     """What is written to standard output: one line of JSON, or the text."""
+    if isinstance(result, Verbatim):
+        return result.data
     if as_json:
-        return json.dumps(result.json(), ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+        return json.dumps(result.json()).encode() + b"\n"
     text = result.text()
     found = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     return found if getattr(result, "raw", False) else found + b"\n"
@@ -72,6 +87,13 @@ class Said:
 
     def json(self) -> dict[str, Any]:
         return {self.name: self.sentence}
+
+
+@dataclass(frozen=True)
+class Note(Said):
+    """What a person is to know, beside what was asked for: on standard error, where there is one."""
+
+    name: str = "note"
 
 
 @dataclass(frozen=True)
@@ -112,6 +134,20 @@ class Children:
 
     def json(self) -> dict[str, Any]:
         return {"path": self.path, "children": list(self.names), **stat_json(self.stat)}
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths that begin with `path`."""
+
+    path: str
+    paths: Sequence[str]
+
+    def text(self) -> str:
+        return format_list(self.paths)
+
+    def json(self) -> dict[str, Any]:
+        return {"path": self.path, "paths": list(self.paths)}
 
 
 @dataclass(frozen=True)

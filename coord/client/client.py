@@ -76,6 +76,7 @@ class Client(Operations):
         chroot: Chroot,
         credentials: Sequence[Call] = (),
         patience: float = inf,
+        hosts: str = "",
     ) -> None:
         """`credentials` are the calls that learn what becomes of those given from the start; `patience` is
         how many seconds entering may take."""
@@ -83,6 +84,8 @@ class Client(Operations):
         self._core = core
         self._credentials = credentials
         self._patience = patience
+        self.hosts = hosts
+        """The connect string."""
         self._nurseries = trio.open_nursery()
         self._janitor_scope = trio.CancelScope(shield=True)
         self._janitor_stopped = trio.Event()
@@ -271,4 +274,4 @@ def connect(
         connect_timeout=connect_timeout or max(1.0, timeout / 6),
         open_stream=partial(open_stream, tls=tls),
     )
-    return Client(link, core, Chroot(chroot), calls, patience)
+    return Client(link, core, Chroot(chroot), calls, patience, hosts)

@@ -69,13 +69,18 @@ def test_bytes_that_are_no_text_come_out_as_they_are(server: str) -> None:
     )
 
 
-def test_the_rest(ok: Coord) -> None:
+def test_the_rest(ok: Coord, server: str) -> None:
     assert ok("sync /") == "Sync is OK\n"
     who = ok("--auth digest:ann:secret whoami").splitlines()
     assert who[:2] == ["Auth scheme: User", "ip: 127.0.0.1"]
     assert who[2].startswith("digest: ann")
-    assert re.fullmatch(r"coord \d+\.\d+\.\d+\n", ok("version"))
-    assert ok("--version") == ok("version")
+    assert re.fullmatch(r"coord \d+\.\d+\.\d+\n", ok("--version"))
+    assert re.fullmatch(
+        re.escape(ok("--version")) + rf"{server}: 3\.8\.0-coord\d+\.\d+\.\d+, built on [\d-]+\n",
+        ok("version"),
+    )
+    assert ok("getEphemerals") == "[]\n"
+    assert ok("addauth digest ann:secret") == ""
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from coord import BadArguments, CoordError
 from coord.cli.jobs import Output
 from coord.cli.results import Said
-from coord.cli.shell.block import multi
 from coord.cli.shell.watching import Kind
+from coord.cli.transactions import multi
 
 if TYPE_CHECKING:
     from coord.cli.shell.shell import Shell
@@ -43,12 +43,6 @@ async def print_watches(shell: Shell, out: Output, *, shown: bool | None) -> Non
         out(Said(f"printwatches is {'on' if shell.watching.shown else 'off'}"))
     else:
         shell.watching.shown = shown
-
-
-async def add_auth(shell: Shell, out: Output, scheme: str, credentials: str) -> None:
-    """For this session and those that follow it, until `connect` or `close`."""
-    zk = await shell.connection.client()
-    await zk.add_auth(scheme, credentials.encode("utf-8", "surrogateescape"))
 
 
 async def connect(shell: Shell, out: Output, servers: str | None) -> None:

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 import click
 from click.shell_completion import CompletionItem
 
-from coord.cli.grammar import InOrder, cli, path_argument
+from coord.cli.grammar import InSections, cli, path_argument
+from coord.cli.grammar_transactions import OPERATIONS
+from coord.cli.grammar_transactions import multi as multi_command
 from coord.cli.jobs import Job, Needs, Output
 from coord.cli.results import Said
 from coord.cli.shell import commands
@@ -28,6 +30,8 @@ from coord.cli.shell.watching import Kind
 if TYPE_CHECKING:
     from coord.cli.shell.shell import Shell
 
+SECTION = "The session, in a shell"
+
 Rest = ParamSpec("Rest")
 
 OUTSIDE: Final = ("serve", "ensemble", "demo", "shell", "completion")
@@ -35,17 +39,13 @@ OUTSIDE: Final = ("serve", "ensemble", "demo", "shell", "completion")
 
 SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
 
-COMMANDS: Final = InOrder(
+COMMANDS: Final = InSections(
     commands={name: command for name, command in cli.commands.items() if name not in OUTSIDE}
 )
 """Everything a line may say."""
 
-OPERATIONS: Final = ("create", "set", "delete", "check")
-
-BLOCK: Final = InOrder(
-    commands={name: command for name, command in cli.commands.items() if name in OPERATIONS}
-)
-"""What a line may say between `multi` and `commit`: the jobs of these are noted down instead of done."""
+BLOCK: Final = click.Group(commands=dict(OPERATIONS.commands))
+"""What a line may say between `multi` and `commit`: the jobs of operations are noted down instead of done."""
 
 
 def parse(words: Sequence[str], group: click.Group) -> Job | None:
@@ -124,14 +124,6 @@ def print_watches(shown: str | None) -> Job:
 # -- the session ------------------------------------------------------------------------------------------
 
 
-@COMMANDS.command("addauth")
-@click.argument("scheme")
-@click.argument("credentials", metavar="AUTH")
-def add_auth(scheme: str, credentials: str) -> Job:
-    """Add credentials to the session: addauth digest user:password"""
-    return with_shell(commands.add_auth, scheme, credentials)
-
-
 @COMMANDS.command()
 @click.argument("servers", metavar="[HOST:PORT[,…][/CHROOT]]", required=False)
 def connect(servers: str | None) -> Job:
@@ -193,10 +185,8 @@ def show_help(command: str | None) -> Job:
 
 def _overview(root: click.Context) -> str:
     formatter = root.make_formatter()
-    formatter.write_dl(
-        [(name, one.get_short_help_str(60)) for name, one in COMMANDS.commands.items() if not one.hidden]
-    )
-    return formatter.getvalue().rstrip() + "\n\n  COMMAND --help explains one of them."
+    COMMANDS.format_commands(root, formatter)
+    return formatter.getvalue().strip("\n") + "\n\nCOMMAND --help explains one of them."
 
 
 async def _print(_: object, out: Output, text: str) -> None:
@@ -218,10 +208,21 @@ COMMANDS.add_command(_also(leave), "exit")
 # -- transactions -------------------------------------------------------------------------------------
 
 
-@COMMANDS.command()
-def multi() -> Job:
-    """Begin a transaction: lines of create, set, delete and check follow, then `commit` or `abort`."""
-    return with_shell(commands.begin)
+@COMMANDS.command("multi")
+@click.option("-f", "--file", metavar="FILE", help="Take the operations from this file.")
+@click.argument("operations", nargs=-1)
+def multi(operations: tuple[str, ...], file: str | None) -> Job:
+    """Do several operations, all or nothing.
+
+    Without any, the lines that follow are the operations, up to `commit` or `abort`. Operations are create,
+    set, delete and check -v VERSION PATH, with the arguments of these commands.
+    """
+    if not operations and file is None:
+        return with_shell(commands.begin)
+    assert multi_command.callback is not None
+    job = multi_command.callback(operations=operations, file=file)
+    assert isinstance(job, Job)
+    return job
 
 
 @BLOCK.command()

@@ -151,6 +151,8 @@ class Shell:
             if job is None:
                 return 0
             if self.block is not None and job.needs is Needs.CLIENT:
+                if job.before is not None:
+                    await job.before()
                 self.block.append(job)
                 return 0
             return await self._perform(job, LineOutput(self.watching, as_json=as_json))

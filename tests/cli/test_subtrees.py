@@ -1,0 +1,139 @@
+"""Work on thousands of znodes: whole, in order, while others change them, and stopped in the midst of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+import trio
+
+import coord
+from coord.cli.subtrees import delete_all, delete_these, list_all, set_all_acls
+from coord.cli.walk import Pipeline
+from coord.testing import embedded_server
+from tests.cli.conftest import Coord, Refused
+from tests.cli.many import create_many
+from tests.cli.recorder import Recorder
+
+COUNT = 2500
+
+
+@pytest.fixture
+async def zk() -> AsyncIterator[coord.Client]:
+    async with embedded_server() as server, coord.connect(server.connect_string) as client:
+        yield client
+
+
+def test_thousands_are_listed_in_order_and_deleted(ok: Coord, server: str) -> None:
+    paths = create_many(server, "/many", COUNT)
+    assert ok("ls -R /many").splitlines() == paths
+    listed = [json.loads(line) for line in ok("--json ls -R /many").splitlines()]
+    assert listed == [{"path": path} for path in paths]
+    ok("setAcl -R /many world:anyone:rda")
+    assert ok(f"getAcl {paths[-1]}") == "'world,'anyone\n: dra\n"
+    ok("setAcl -R /many world:anyone:cdrwa")
+    assert ok("deleteall -b 7 /many/000") == ""
+    assert ok("deleteall /many") == ""
+    assert "many" not in ok("ls /")
+
+
+def test_errors_name_the_command_and_the_znode(ok: Coord, refused: Refused) -> None:
+    assert refused("ls -R /none") == (1, "ls /none: there is no such znode")
+    assert refused("deleteall /none") == (1, "deleteall /none: there is no such znode")
+    assert refused("setAcl -R /none world:anyone:r") == (1, "setAcl /none: there is no such znode")
+    assert refused("ls -R no/slash")[0] == 2
+    assert refused("deleteall /") == (2, "deleteall /: the root cannot be deleted")
+    for path in ("/guarded", "/guarded/child", "/guarded/child/deep"):
+        ok(f"create {path}")
+    ok("setAcl /guarded/child ip:192.0.2.1:r")
+    code, text = refused("export /guarded/child")
+    assert (code, text) == (4, "export /guarded/child: the znode's ACL does not allow it")
+
+
+@pytest.mark.trio
+async def test_what_may_not_be_deleted_ends_it_with_how_far_it_came(zk: coord.Client) -> None:
+    for path in ("/g", "/g/a", "/g/a/x", "/g/b"):
+        await zk.create(path)
+    await zk.set_acl("/g/a", [coord.ACL(coord.Perms.READ, coord.Id("world", "anyone"))])
+    out = Recorder()
+    with pytest.raises(coord.NoAuth) as caught:
+        await delete_all(zk, out, "/g")
+    assert caught.value.path == "/g/a/x"
+    assert out.progressed == {"finding": 4, "deleting": 1}
+    assert await zk.exists("/g/b") is None
+
+
+@pytest.mark.trio
+async def test_what_others_have_created_and_deleted_meanwhile_goes_too(zk: coord.Client) -> None:
+    for path in ("/t", "/t/a", "/t/a/new", "/t/a/new/deep"):
+        await zk.create(path)
+    done: list[int] = []
+    await delete_these(zk, ["/t/b", "/t/a", "/t"], done.append)  # what there was
+    assert await zk.children("/") == ["zookeeper"]
+    assert sum(done) == 3
+
+
+@pytest.mark.trio
+async def test_below_a_chroot_all_of_it_can_be_deleted() -> None:
+    async with embedded_server() as server, coord.connect(f"{server.connect_string}/app") as zk:
+        await zk.ensure_chroot()
+        await zk.create("/a/b", make_parents=True)
+        out = Recorder()
+        await list_all(zk, out, "/")
+        assert out.lines == ["/", "/a", "/a/b"]
+        await delete_all(zk, out, "/")
+        assert await zk.exists("/") is None
+
+
+@pytest.mark.trio
+async def test_a_znode_whose_acl_is_set_tells_its_stat(zk: coord.Client) -> None:
+    for path in ("/s", "/s/a"):
+        await zk.create(path)
+    out = Recorder()
+    await set_all_acls(zk, out, "/s", list(coord.OPEN_ACL), with_stat=True)
+    assert [result.json()["stat"]["aclVersion"] for result in out.results] == [1, 1]
+
+
+@pytest.mark.trio
+async def test_pieces_are_begun_in_order_and_the_first_failure_ends_it() -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def piece(number: int) -> None:
+        begun.append(number)
+        await trio.lowlevel.checkpoint()
+        if number == 3:
+            raise coord.NoNode(path="/3")
+        ended.append(number)
+
+    async def pieces() -> None:
+        async with Pipeline(2) as pipeline:
+            for number in range(10):
+                await pipeline.do(partial(piece, number))
+
+    with pytest.raises(coord.NoNode):
+        await pieces()
+    assert begun == sorted(begun)
+    assert 10 not in begun
+    assert set(begun) - set(ended) == {3}
+
+
+@pytest.mark.trio
+async def test_a_cancelled_pipeline_leaves_no_piece_behind() -> None:
+    ended: list[int] = []
+
+    async def piece(number: int) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(number)
+
+    with trio.CancelScope() as scope:
+        async with Pipeline(2) as pipeline:
+            await pipeline.do(partial(piece, 1))
+            await pipeline.do(partial(piece, 2))
+            scope.cancel()
+            await pipeline.do(partial(piece, 3))
+    assert sorted(ended) == [1, 2]

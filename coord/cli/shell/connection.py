@@ -11,7 +11,7 @@ Rules that hold here:
 
 Synopsis::
 
-    connection = Connection(nursery, tell=lambda text, bad: print(text))
+    connection = Connection(nursery, tell=lambda text, tone: print(text))
     await connection.open("127.0.0.1:2181", auth=())
     zk = await connection.client()
     connection.status()  # Status("CONNECTED", "127.0.0.1:2181", 0x1000000000001)
@@ -26,6 +26,7 @@ import trio
 
 import coord
 from coord import Client, SessionState
+from coord.cli.shell.reader import Tone
 
 Auth = Sequence[tuple[str, str]]
 
@@ -48,15 +49,16 @@ class Status(NamedTuple):
 
 
 class Connection:
-    """See the module's text; `tell` is called with one line of text, and whether it is bad news."""
+    """See the module's text; `tell` is called with one line of text, and how it is meant."""
 
-    def __init__(self, nursery: trio.Nursery, tell: Callable[[str, bool], object]) -> None:
+    def __init__(self, nursery: trio.Nursery, tell: Callable[[str, Tone], object]) -> None:
         self._nursery = nursery
         self._tell = tell
         self._client: Client | None = None
         self._ready = trio.Event()
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
+        self._refused = False
         self.servers = ""
         """the connect string"""
         self.changed: Callable[[], object] = lambda: None
@@ -67,7 +69,7 @@ class Connection:
         was, for a connect string that cannot be read."""
         client = coord.connect(servers, auth=auth)
         await self.close()
-        self.servers, self._client = servers, client
+        self.servers, self._client, self._refused = servers, client, False
         self._ready, self._scope, self._ended = trio.Event(), trio.CancelScope(), trio.Event()
         self._nursery.start_soon(self._live, client, self._scope, self._ready, self._ended)
 
@@ -83,12 +85,11 @@ class Connection:
         return True
 
     async def client(self) -> Client:
-        """Waits until there is a session. Raises `NotConnected`."""
+        """Waits until there is a session. Raises `NotConnected`, `AuthFailed`."""
+        if self._client is not None:
+            await self._ready.wait()
         if self._client is None:
-            raise NotConnected
-        await self._ready.wait()
-        if self._client is None:
-            raise NotConnected
+            raise coord.AuthFailed if self._refused else NotConnected
         return self._client
 
     @property
@@ -133,14 +134,15 @@ class Connection:
             if state in CONNECTED:
                 if generation == 0 or lost or session.generation != generation:
                     news = _welcome(client, generation, name)
-                    self._tell(news, session.generation != max(generation, 1))
+                    self._tell(news, Tone.BAD if session.generation != max(generation, 1) else Tone.GOOD)
                 generation, name, lost = session.generation, hex(session.id), False
             elif state is SessionState.AUTH_FAILED:
-                self._tell("the server refused the credentials; the session is over", True)
+                self._tell("the server refused the credentials; the session is over", Tone.ECHO)
+                self._refused = True
                 self._client = None
                 self._scope.cancel(reason="the credentials were refused")
             elif state is SessionState.SUSPENDED and generation and not lost:
-                self._tell(f"connection lost; session {name} may live on", True)
+                self._tell(f"connection lost; session {name} may live on", Tone.BAD)
                 lost = True
             self.changed()
 

@@ -19,7 +19,7 @@ import click
 import trio
 
 from coord.cli.printing import write_bytes
-from coord.cli.shell.reader import Prompt
+from coord.cli.shell.reader import Prompt, Tone
 
 READ_BYTES: Final = 65536
 
@@ -32,8 +32,8 @@ class Speaker:
     def place(self) -> str:
         return ""
 
-    def tell(self, text: str, *, bad: bool = False) -> None:
-        if bad:
+    def tell(self, text: str, tone: Tone = Tone.GOOD) -> None:
+        if tone is Tone.BAD:
             self.complain(text)
 
     def complain(self, text: str) -> None:
@@ -118,7 +118,7 @@ class DumbTerminal(StandardInput):
         finally:
             self._asking = False
 
-    def tell(self, text: str, *, bad: bool = False) -> None:
+    def tell(self, text: str, tone: Tone = Tone.GOOD) -> None:
         self.show(f"{text}\n".encode())
 
     def complain(self, text: str) -> None:

@@ -6,7 +6,17 @@ script, a pipe, or a terminal that can do nothing but print. Pure; knows neither
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import NamedTuple, Protocol
+
+
+class Tone(Enum):
+    """How news of the session are meant."""
+
+    GOOD = auto()
+    BAD = auto()
+    ECHO = auto()
+    """bad, and the command that fails of it says so, too: no news for a script"""
 
 
 class Prompt(NamedTuple):
@@ -32,7 +42,7 @@ class Reader(Protocol):
         """Where the line was that was read last, for errors, e.g. ``line 3``; "" where it is in sight."""
         raise NotImplementedError
 
-    def tell(self, text: str, *, bad: bool = False) -> None:
+    def tell(self, text: str, tone: Tone = Tone.GOOD) -> None:
         """Says a line about the session, above the line that is being typed."""
 
     def complain(self, text: str) -> None:

@@ -63,7 +63,7 @@ class Shell:
         self._over = False
         self._signal = 0
         self._output_ended: Exception | None = None
-        self.connection = Connection(nursery, lambda text, bad: self.reader.tell(text, bad=bad))
+        self.connection = Connection(nursery, lambda text, tone: self.reader.tell(text, tone))
         self.watching = Watching(nursery, self._show)
         self.auth = target.auth
         self.done: list[str] = []

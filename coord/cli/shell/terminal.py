@@ -33,7 +33,7 @@ from rich.text import Text
 
 from coord.cli.printing import write_bytes
 from coord.cli.shell.history import remembered
-from coord.cli.shell.reader import Prompt
+from coord.cli.shell.reader import Prompt, Tone
 
 STYLE: Final = Style.from_dict(
     {
@@ -93,8 +93,8 @@ class Terminal:
     def place(self) -> str:
         return ""
 
-    def tell(self, text: str, *, bad: bool = False) -> None:
-        self._say(text, "yellow" if bad else "green")
+    def tell(self, text: str, tone: Tone = Tone.GOOD) -> None:
+        self._say(text, "green" if tone is Tone.GOOD else "yellow")
 
     def complain(self, text: str) -> None:
         self._say(text, "red")

@@ -36,7 +36,7 @@ Shown = str | re.Pattern[str] | Callable[[], bool]
 """What a screen shows: a text, a match, or a condition."""
 
 UP, DOWN, TAB, ENTER = "\x1b[A", "\x1b[B", "\t", "\r"
-CTRL_C, CTRL_D, CTRL_R = "\x03", "\x04", "\x12"
+CTRL_C, CTRL_D, CTRL_R, CTRL_U = "\x03", "\x04", "\x12", "\x15"
 
 
 class _AnsweringScreen(pyte.Screen):

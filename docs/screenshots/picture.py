@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -97,8 +98,8 @@ def svg(terminal: Terminal, *, title: str, name: str, masks: Mapping[str, str] |
         rows.pop()
     for row in rows:
         line = Text(no_wrap=True, end="\n")
-        for cell in row[:columns]:
-            line.append(cell.data, _style(cell))
+        for style, cells in groupby(row[:columns], _style):
+            line.append("".join(cell.data for cell in cells), style)
         console.print(line, soft_wrap=False)
     return console.export_svg(title=title, theme=THEME, code_format=FORMAT, unique_id=name)
 

@@ -20,6 +20,8 @@ Synopsis::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import is_not
 from typing import NamedTuple
 
 import trio
@@ -92,6 +94,10 @@ class Connection:
             raise coord.AuthFailed if self._refused else NotConnected
         return self._client
 
+    async def settled(self) -> None:
+        """Waits until there is a session, or can be none."""
+        await self._ready.wait()
+
     @property
     def connected(self) -> Client | None:
         """The client, if it has a connection at this moment."""
@@ -108,7 +114,7 @@ class Connection:
         server = f"{session.server}{client.chroot}" if session.server else self.servers
         return Status(state, server, session.id)
 
-    # -- tasks ----------------------------------------------------------------------------------------
+    # -- the client's task ------------------------------------------------------------------------------
 
     async def _live(
         self, client: Client, scope: trio.CancelScope, ready: trio.Event, ended: trio.Event
@@ -116,42 +122,42 @@ class Connection:
         """The life of one client."""
         try:
             with scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._follow, client)
-                    async with client:
-                        ready.set()
-                        await trio.sleep_forever()
-        except* coord.AuthFailed:
-            pass  # `_follow` has told
+                async with client:
+                    self._tell(_welcome(client), Tone.GOOD)
+                    ready.set()
+                    await self._follow(client)
+                raise coord.AuthFailed
+        except coord.AuthFailed:
+            self._client, self._refused = None, True
+            self._tell("the server refused the credentials; the session is over", Tone.ECHO)
         finally:
             ready.set()
             ended.set()
-
-    async def _follow(self, client: Client) -> None:
-        """Tells of each change that matters."""
-        session, generation, name, lost = client.session, 0, "", False
-        async for state in session.state.eventual_values():
-            if state in CONNECTED:
-                if generation == 0 or lost or session.generation != generation:
-                    news = _welcome(client, generation, name)
-                    self._tell(news, Tone.BAD if session.generation != max(generation, 1) else Tone.GOOD)
-                generation, name, lost = session.generation, hex(session.id), False
-            elif state is SessionState.AUTH_FAILED:
-                self._tell("the server refused the credentials; the session is over", Tone.ECHO)
-                self._refused = True
-                self._client = None
-                self._scope.cancel(reason="the credentials were refused")
-            elif state is SessionState.SUSPENDED and generation and not lost:
-                self._tell(f"connection lost; session {name} may live on", Tone.BAD)
-                lost = True
             self.changed()
 
+    async def _follow(self, client: Client) -> None:
+        """Tells of each change that matters; returns when the credentials are refused."""
+        session = client.session
+        generation, name, lost = session.generation, hex(session.id), False
+        state = session.state.value
+        while state is not SessionState.AUTH_FAILED:
+            self.changed()
+            if state is SessionState.SUSPENDED:
+                self._tell(f"connection lost; session {name} may live on", Tone.BAD)
+                lost = True
+            elif state in CONNECTED and session.generation != generation:
+                gone = "its ephemeral znodes and one-shot watches are gone"
+                self._tell(f"session {name} has expired: {gone}; {_welcome(client)}", Tone.BAD)
+                generation, name, lost = session.generation, hex(session.id), False
+            elif state in CONNECTED and lost:
+                self._tell(_welcome(client), Tone.GOOD)
+                lost = False
+            state = await session.state.wait_value(partial(is_not, state))
 
-def _welcome(client: Client, generation: int, former: str) -> str:
+
+def _welcome(client: Client) -> str:
     session = client.session
     said = f"connected to {session.server}, session {session.id:#x}"
     if session.state.value is SessionState.CONNECTED_READ_ONLY:
         said += ", read-only: the server has no quorum"
-    if generation and session.generation != generation:
-        said = f"session {former} has expired: its ephemeral znodes and one-shot watches are gone; {said}"
     return said

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import signal
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import click
 import trio
@@ -39,6 +39,9 @@ from coord.cli.shell.grammar import BLOCK, COMMANDS, parse
 from coord.cli.shell.lines import Unclosed, split
 from coord.cli.shell.reader import Prompt, Reader
 from coord.cli.shell.watching import Watching
+
+FIRST_PROMPT_SECONDS: Final = 0.5
+"""So long the first prompt waits for a session, which most often is there by then."""
 
 
 class Shell:
@@ -95,6 +98,9 @@ class Shell:
         """Returns the exit code. Raises `OutputFailed`, `OutputUnwanted`."""
         self.connection.changed = self.reader.redraw
         await self.connection.open(self._target.servers, self.auth)
+        if self.reader.person:
+            with trio.move_on_after(FIRST_PROMPT_SECONDS):
+                await self.connection.settled()
         first_failure = 0
         while not self._over:
             code = await self._next_lines()

@@ -53,6 +53,11 @@ def matching(incomplete: str, find: FindChildren) -> list[str]:
     return paths
 
 
+def quoted(word: str) -> str:
+    """As a shell takes it, in quotes only where it needs them."""
+    return word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word)
+
+
 def ask(servers: str, auth: Sequence[tuple[str, str]], path: str) -> Sequence[str]:
     """The children, in a session of its own."""
 
@@ -99,7 +104,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
         words, incomplete = self.get_completion_args()
         cut = max(incomplete.rfind(mark) for mark in ":=") + 1
         items = self.get_completions(words, incomplete)
-        return "\n".join(f"{item.type},{shlex.quote(item.value[cut:])}" for item in items)
+        return "\n".join(f"{item.type},{quoted(item.value[cut:])}" for item in items)
 
 
 add_completion_class(CompleteInBash, "bash")

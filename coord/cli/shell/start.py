@@ -51,6 +51,8 @@ def _reader(shell: Shell, lines: Sequence[str] | None) -> Reader:
     else:
         from coord.cli.shell.terminal import Terminal
 
-        reader = Terminal(shell.prompt, Completing(shell.connection, shell.group).complete)
+        reader = Terminal(
+            shell.prompt, Completing(shell.connection, shell.group, lambda: len(shell.done)).complete
+        )
     reader.tell(f"{installed()}; `help` lists the commands")
     return reader

@@ -65,7 +65,7 @@ CORE = (
     *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
     *("coord.server.standing", "coord.server.tracker"),
     *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results"),
-    *("coord.cli.preorder", "coord.cli.transaction_syntax", "coord.cli.transfer"),
+    *("coord.cli.descent", "coord.cli.transaction_syntax", "coord.cli.transfer"),
     *(
         "recipes.entries",
         "recipes.kafka",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -26,9 +26,12 @@ from coord.cli.jobs import Output
 from coord.cli.printing import OutputFailed
 from coord.cli.results import Note, Said, Verbatim
 from coord.cli.transfer import Format, Writer, Znode
-from coord.cli.walk import Walk, for_each, read_data
+from coord.cli.walk import DATA_PER_REQUEST, Walk, for_each, read_data
 
 SYSTEM: Final = "/zookeeper"
+ROUND_BYTES: Final = 4 * 1024 * 1024
+"""Read at once, and so kept in memory, unless znodes are much larger than those before them."""
+ROUND_PATHS_MAX: Final = 8 * DATA_PER_REQUEST
 HIDDEN_HASH: Final = "x"
 """Servers say this instead of a password's hash to who may not change the ACL (ZOOKEEPER-1392)."""
 
@@ -76,10 +79,11 @@ async def export(
             chunk = exported.writer.header()
             walk = Walk(zk, path, "export")
             while paths := await walk.next():
-                znodes = await exported.read([each for each in paths if _wanted(each, path)])
-                await write(chunk + b"".join(map(exported.writer.znode, znodes)))
-                chunk = b""
-                advance(len(znodes))
+                for some in exported.rounds([each for each in paths if _wanted(each, path)]):
+                    znodes = await exported.read(some)
+                    await write(chunk + b"".join(map(exported.writer.znode, znodes)))
+                    chunk = b""
+                    advance(len(znodes))
             await write(exported.writer.end())
     for note in exported.notes():
         out(Note(note))
@@ -96,6 +100,15 @@ class Export:
         self._with_ephemerals = with_ephemerals
         self._ephemerals = 0
         self._hidden = 0
+        self._round = DATA_PER_REQUEST
+
+    def rounds(self, paths: Sequence[str]) -> Iterator[Sequence[str]]:
+        """The paths in portions to be read at once: as many as are likely to fit, going by the last one."""
+        at = 0
+        while at < len(paths):
+            some = paths[at : at + self._round]
+            yield some
+            at += len(some)
 
     async def read(self, paths: Sequence[str]) -> list[Znode]:
         """Those that are still there, and wanted."""
@@ -112,6 +125,9 @@ class Export:
             if failed is not None:
                 raise type(failed)(path=path, operation="export")
             znodes += self._znode(path, data, acl[0])
+        largest = max((len(znode.data) for znode in znodes), default=0)
+        fitting = ROUND_BYTES // max(1, largest)
+        self._round = max(DATA_PER_REQUEST, min(fitting, 2 * self._round, ROUND_PATHS_MAX))
         return znodes
 
     def _znode(self, path: str, found: tuple[bytes, Stat], acl: Sequence[ACL]) -> list[Znode]:
@@ -165,7 +181,8 @@ async def _sink(out: Output, file: str | None) -> AsyncIterator[Sink]:
             os.replace(part, file)
     except BaseException:
         if not is_device:
-            os.unlink(part)
+            with suppress(OSError):
+                os.unlink(part)
         raise
 
 

@@ -9,6 +9,7 @@ Synopsis::
 
     async with Guarded(zk, {"/app/locked"}) as guarded:
         await zk.create(znode.path, znode.data, acl=guarded.acl(znode))
+        guarded.wrote([znode])
         ...
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -43,10 +44,13 @@ class Guarded:
         """What the znode's ACL is to be for now."""
         if znode.path not in self._paths:
             return znode.acl
-        self._final[znode.path] = znode.acl
         credentials = f"{USER}:{self._password}".encode()
         digest = base64.b64encode(hashlib.sha1(credentials).digest()).decode()
         return [*znode.acl, ACL(Perms.ALL, Id("digest", f"{USER}:{digest}"))]
+
+    def wrote(self, znodes: Iterable[Znode]) -> None:
+        """They have the ACLs that `acl` gave."""
+        self._final.update((znode.path, znode.acl) for znode in znodes if znode.path in self._paths)
 
     async def __aenter__(self) -> Self:
         if self._paths:

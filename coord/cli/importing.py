@@ -86,10 +86,10 @@ async def import_(
     with closing(source):
         root = source.root if path is None else path
         place = partial(_placed, source.root, root, open_acl=open_acl)
-        guarded = Guarded(
-            zk, () if open_acl or dry_run else {_moved(one, source.root, root) for one in source.guarded}
-        )
-        importing = Import(zk, guarded, on_conflict, fresh=await _is_fresh(zk, root), dry_run=dry_run)
+        closed = () if open_acl or dry_run else source.guarded
+        guarded = Guarded(zk, {_moved(one, source.root, root) for one in closed})
+        fresh = await _is_fresh(zk, root)
+        importing = Import(zk, guarded, on_conflict, fresh=fresh, dry_run=dry_run)
         if on_conflict == "fail" and not importing.fresh:
             with out.progress("looking for conflicts", source.znodes) as advance:
                 await importing.find_conflicts(map(place, source.read()), advance)
@@ -184,7 +184,7 @@ class Import:
                 transaction.create(znode.path, znode.data, **self._options(znode))
             try:
                 await transaction.commit()
-                self.created += len(znodes)
+                self._wrote(znodes)
                 advance(len(znodes))
                 return
             except RequestFailed:
@@ -192,7 +192,7 @@ class Import:
         for znode in znodes:
             try:
                 await self._zk.create(znode.path, znode.data, **self._options(znode))
-                self.created += 1
+                self._wrote([znode])
             except NodeExists:
                 if self._on_conflict == "fail":
                     raise
@@ -201,12 +201,17 @@ class Import:
                 self._count_old(1)
             advance(1)
 
+    def _wrote(self, znodes: Sequence[Znode]) -> None:
+        self.created += len(znodes)
+        self._guarded.wrote(znodes)
+
     async def _replace(self, znodes: Sequence[Znode]) -> None:
         """Data and ACL of each, in this order: the ACL may take away the right to set the data."""
 
         async def both(znode: Znode) -> None:
             await self._zk.set(znode.path, znode.data)
             await self._zk.set_acl(znode.path, self._guarded.acl(znode))
+            self._guarded.wrote([znode])
 
         for result in await for_each(znodes, both):
             if isinstance(result, CoordError):

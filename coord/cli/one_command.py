@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,7 +58,7 @@ def perform(job: Job, target: Target, *, as_json: bool = False) -> int:
                     return trio.run(job.do, target, out)
                 return trio.run(Performance(job, target, out, word).run)
             finally:
-                out.flush()
+                out.flush(after_failure=sys.exception() is not None)
         except OutputUnwanted:
             return 0
         except BaseExceptionGroup as group:
@@ -136,7 +137,7 @@ class Performance:
             with trio.move_on_after(self.target.seconds):
                 await zk.session.state.wait_value(lambda state: state in ready)
                 continue
-            if self.out.came_to:
+            if self.out.is_at_work:
                 self._end(self._too_slow())
                 return
 

@@ -65,8 +65,9 @@ class Printer:
         if isinstance(result, Note):
             click.echo(printed(result, as_json=self.as_json), nl=False, err=True)
             return
-        if self._draws and isinstance(result, Drawn):
-            self._unwritten += drawn(result.drawing())
+        drawing = result.drawing() if self._draws and isinstance(result, Drawn) else None
+        if drawing is not None:
+            self._unwritten += drawn(drawing)
         else:
             self._unwritten += printed(result, as_json=self.as_json)
         if self._all_written.is_set():
@@ -98,10 +99,15 @@ class Printer:
         """Returns when everything has been written by `write`."""
         await self._all_written.wait()
 
-    def flush(self) -> None:
-        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`."""
+    def flush(self, *, after_failure: bool = False) -> None:
+        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`; `after_failure`, which is what
+        is to be told, neither."""
         found, self._unwritten = bytes(self._unwritten), bytearray()
-        write_bytes(found)
+        try:
+            write_bytes(found)
+        except (OutputFailed, OutputUnwanted):
+            if not after_failure:
+                raise
 
     def discard(self) -> None:
         """Nobody reads what has not been written yet."""
@@ -112,6 +118,11 @@ class Printer:
         with Progress(label, total) as self._progress:
             yield self._progress.advance
         self._progress = None
+
+    @property
+    def is_at_work(self) -> bool:
+        """Does work go on that tells how far it has come?"""
+        return self._progress is not None
 
     @property
     def came_to(self) -> str:
@@ -140,7 +151,7 @@ class Progress:
         self._done += number
         if self._bar is not None:
             self._bar.advance(0, number)
-        elif self._shown:
+        elif self._shown and number:
             self._bar = _bar(self._label, self._total, self._done)
 
     def hide(self) -> None:

@@ -48,7 +48,7 @@ class Drawn(Result, Protocol):
     """What looks better on a terminal."""
 
     def drawing(self) -> Any:
-        """What rich prints instead of the text."""
+        """What rich prints instead of the text; None: the text after all."""
 
 
 @dataclass(frozen=True)

@@ -38,16 +38,21 @@ async def delete_all(zk: Client, out: Output, path: str, *, batch: int = PORTION
     """
     if path == "/" and not zk.chroot:
         raise BadArguments("the root cannot be deleted", path=path, operation="deleteall")
-    walk = Walk(zk, path, "deleteall")
+    everything = await _find_all(zk, out, path, "deleteall")
+    with out.progress("deleting", len(everything)) as advance:
+        async with Pipeline() as pipeline:
+            for portion in portions(reversed(everything), size=len, count=batch):
+                await pipeline.do(partial(delete_these, zk, portion, advance))
+
+
+async def _find_all(zk: Client, out: Output, path: str, operation: str) -> list[str]:
+    walk = Walk(zk, path, operation)
     everything: list[str] = []
     with out.progress("finding") as advance:
         while paths := await walk.next():
             everything += paths
             advance(len(paths))
-    with out.progress("deleting", len(everything)) as advance:
-        async with Pipeline() as pipeline:
-            for portion in portions(reversed(everything), size=len, count=batch):
-                await pipeline.do(partial(delete_these, zk, portion, advance))
+    return everything
 
 
 async def delete_these(zk: Client, paths: Sequence[str], advance: Callable[[int], object]) -> None:
@@ -90,8 +95,11 @@ async def _delete_one(zk: Client, path: str) -> None:
 async def set_all_acls(
     zk: Client, out: Output, path: str, acl: list[ACL], *, version: int = -1, with_stat: bool = False
 ) -> None:
-    """Sets the ACL of every znode from here down; those that vanish meanwhile are passed over."""
-    walk = Walk(zk, path, "setAcl")
+    """Sets the ACL of every znode from here down; those that vanish meanwhile are passed over.
+
+    All are found before the first is set: an ACL may take away the right to look further.
+    """
+    everything = await _find_all(zk, out, path, "setAcl")
 
     async def one(each: str) -> Stat | None:
         try:
@@ -99,10 +107,9 @@ async def set_all_acls(
         except NoNode:
             return None
 
-    with out.progress("setting ACLs") as advance:
-        while paths := await walk.next():
-            results = await for_each(paths, one)
-            for each, result in zip(paths, results, strict=True):
+    with out.progress("setting ACLs", len(everything)) as advance:
+        for paths in portions(everything, size=len):
+            for each, result in zip(paths, await for_each(paths, one), strict=True):
                 if isinstance(result, CoordError):
                     raise result
                 advance(1)

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from coord import Client, CoordError, NoNode
 from coord.cli.jobs import Output
 from coord.cli.members import count_watches
 from coord.cli.walk import Walk, for_each
+
+DRAWN_MAX: Final = 2000
+"""More branches are printed plainly, on a terminal, too: rich would take minutes."""
 
 
 @dataclass
@@ -83,7 +87,9 @@ class Tree:
         return "\n".join(lines)
 
     def drawing(self) -> Any:
-        """rich's Tree."""
+        """rich's Tree; None if that would take it too long."""
+        if sum(1 for _ in islice(self._all(), DRAWN_MAX + 1)) > DRAWN_MAX:
+            return None
         from rich.text import Text
         from rich.tree import Tree as RichTree
 

@@ -24,9 +24,11 @@ from typing import Any, Final, Self, TypeVar
 import trio
 
 from coord import BadArguments, Client, CoordError, GetChildren, GetData, NoNode
-from coord.cli.preorder import Preorder
+from coord.cli.descent import Descent
 
-CHILDREN_PER_REQUEST: Final = 256
+LISTS_PER_REQUEST: Final = 256
+NAMES_PER_REQUEST: Final = 100_000
+"""So many children are likely to be told of in one answer, going by the one before."""
 DATA_PER_REQUEST: Final = 15
 """So many znodes of 1 MiB fit into what a server answers at most (`limits.MULTI_READ_REPLY_BYTES_MAX`)."""
 
@@ -43,32 +45,36 @@ Read = GetData | GetChildren
 
 
 class Walk:
-    """All paths of a subtree, parents first, brothers by name; not one moment's state."""
+    """All paths of a subtree, in zkCli's order, parents first; not one moment's state."""
 
     def __init__(self, zk: Client, path: str, operation: str) -> None:
         """`operation` is what the command is called in errors."""
         self._zk = zk
         self._root = path
         self._operation = operation
-        self._order = Preorder(path)
+        self._descent = Descent(path)
+        self._lists = 1
 
     async def next(self) -> list[str]:
         """Some more paths; none at the end. Raises `NoNode` (if the first one is missing), `NoAuth`."""
-        while not self._order.ended:
-            if taken := self._order.take(PATHS_AT_A_TIME):
-                return taken
-            wanted = self._order.wanted(CHILDREN_PER_REQUEST)
+        while not (taken := self._descent.take(PATHS_AT_A_TIME)):
+            wanted = self._descent.wanted(self._lists)
+            if not wanted:
+                break
             answers = await read(self._zk, [GetChildren(path) for path in wanted])
+            longest = 1
             for path, answer in zip(wanted, answers, strict=True):
                 if isinstance(answer, BadArguments):
                     raise answer
                 if isinstance(answer, CoordError):
                     if not isinstance(answer, NoNode) or path == self._root:
                         raise type(answer)(path=path, operation=self._operation)
-                    self._order.learn(path, None)
+                    self._descent.learn(path, None)
                 else:
-                    self._order.learn(path, answer)
-        return []
+                    self._descent.learn(path, answer)
+                    longest = max(longest, len(answer))
+            self._lists = max(1, min(NAMES_PER_REQUEST // longest, 4 * self._lists, LISTS_PER_REQUEST))
+        return taken
 
 
 async def read(zk: Client, reads: Sequence[Read]) -> list[Any]:

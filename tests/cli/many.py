@@ -9,10 +9,9 @@ import coord
 
 def create_many(server: str, root: str, count: int, data: bytes = b"") -> list[str]:
     """`count` znodes, `root` included, a hundred to a parent; returns their paths as `ls -R` has them."""
-    paths = [root]
-    for number in range(count - 1):
-        parent = f"{root}/{number // 100:03}"
-        paths.append(f"{parent}/{number:05}" if number % 100 else parent)
+    parents = [f"{root}/{number:03}" for number in range(-(-(count - 1) // 100))]
+    children = [f"{parents[number // 100]}/{number:05}" for number in range(count - 1) if number % 100]
+    paths = [root, *parents, *children]
 
     async def create() -> None:
         async with coord.connect(server) as zk:

@@ -53,7 +53,7 @@ def test_stat_goes_with_most_commands(ok: Coord) -> None:
 def test_recursion(ok: Coord) -> None:
     for path in ("/tree", "/tree/b", "/tree/a", "/tree/a/x"):
         ok(f"create {path}")
-    assert ok("ls -R /tree") == "/tree\n/tree/a\n/tree/a/x\n/tree/b\n"
+    assert ok("ls -R /tree") == "/tree\n/tree/a\n/tree/b\n/tree/a/x\n"
     assert ok("getAllChildrenNumber /tree") == "3\n"
     ok("setAcl -R /tree world:anyone:cdr")
     assert ok("getAcl /tree/a/x") == "'world,'anyone\n: cdr\n"

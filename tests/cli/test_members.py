@@ -10,7 +10,7 @@ import pytest
 import trio
 
 import coord
-from coord.cli.members import NotDone, look, members, yield_leadership
+from coord.cli.members import NotDone, config, look, members, yield_leadership
 from tests.cli.recorder import Recorder
 from tests.ensemble.processes import EnsembleProcesses, longer
 
@@ -62,3 +62,21 @@ async def test_who_does_not_answer_is_listed_too(tmp_path: Path) -> None:
             ensemble.kill(*ensemble.running)
             with pytest.raises(NotDone, match=r"none of .* leads"):
                 await yield_leadership(ensemble.hosts(), Recorder())
+
+
+@pytest.mark.trio
+async def test_the_members_of_the_ensemble_are_those_of_its_configuration(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with EnsembleProcesses(tmp_path) as ensemble:
+            await ensemble.until_all_serve()
+            said = Recorder()
+            await config(f"{ensemble.hosts()}/chroot", said, with_stat=True)
+            lines = said.lines[0]
+            assert isinstance(lines, bytes)
+            assert [line.partition(b"=")[0] for line in lines.splitlines()[:4]] == [
+                b"server.1",
+                b"server.2",
+                b"server.3",
+                b"version",
+            ]
+            assert b"cZxid = " in lines

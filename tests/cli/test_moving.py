@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import trio
 import coord
 from coord.cli.exporting import Kind, export, kind_of
 from coord.cli.importing import ON_CONFLICT, OnConflict, import_
+from coord.cli.jobs import Advance
 from coord.cli.source import Source
 from coord.cli.transfer import FORMATS
 from coord.testing import embedded_server
@@ -64,8 +66,8 @@ def test_standard_output_into_standard_input(app: Coord, command: list[str]) -> 
         "/app",
         "/app",
         "/app/a",
-        "/app/a/n-0000000000",
         "/app/b",
+        "/app/a/n-0000000000",
     ]
     got = subprocess.run(
         [*command, "import", "-", "/piped"], input=exported.stdout, capture_output=True, check=True
@@ -108,7 +110,7 @@ def test_a_damaged_file_is_refused_before_anything_is_written(
     app(f"export -o {file} /app")
     whole = file.read_bytes()
     for torn, message in (
-        (whole[:300], r"line 4: not JSON \(the file ends there\): .*"),
+        (whole[:300], r"line 3: not JSON \(the file ends there\): .*"),
         (whole.rpartition(b'{"end"')[0], "after line 5: the file ends in the midst of the export"),
         (b"\x00garbage", "offset 0: not the header of an export of coord"),
     ):
@@ -143,6 +145,22 @@ def test_thousands_of_znodes_and_large_ones(app: Coord, server: str, file: Path)
     assert app(f"get {paths[19]}".replace("/thousands", "/again")) == "y" * 120_000 + "\n"
     app("deleteall /again")
     app("deleteall /thousands")
+
+
+@pytest.mark.trio
+async def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
+    class Stopping(Recorder):
+        """Cancels once the first znodes were written."""
+
+        @contextmanager
+        def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
+            yield lambda number: scope.cancel()
+
+    async with embedded_server() as server, coord.connect(server.connect_string) as zk:
+        with trio.CancelScope() as scope:
+            await export(zk, Stopping(), "/", file=f"{tmp_path}/file")
+        assert scope.cancelled_caught
+        assert list(await trio.Path(tmp_path).iterdir()) == []
 
 
 @pytest.mark.trio

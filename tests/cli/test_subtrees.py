@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 
 import coord
+from coord.cli.jobs import Advance
 from coord.cli.subtrees import delete_all, delete_these, list_all, set_all_acls
 from coord.cli.walk import Pipeline
 from coord.testing import embedded_server
@@ -54,15 +57,15 @@ def test_errors_name_the_command_and_the_znode(ok: Coord, refused: Refused) -> N
 
 @pytest.mark.trio
 async def test_what_may_not_be_deleted_ends_it_with_how_far_it_came(zk: coord.Client) -> None:
-    for path in ("/g", "/g/a", "/g/a/x", "/g/b"):
+    for path in ("/g", "/g/a", "/g/a/x", "/g/b", "/g/b/y"):
         await zk.create(path)
     await zk.set_acl("/g/a", [coord.ACL(coord.Perms.READ, coord.Id("world", "anyone"))])
     out = Recorder()
     with pytest.raises(coord.NoAuth) as caught:
         await delete_all(zk, out, "/g")
     assert caught.value.path == "/g/a/x"
-    assert out.progressed == {"finding": 4, "deleting": 1}
-    assert await zk.exists("/g/b") is None
+    assert out.progressed == {"finding": 5, "deleting": 1}
+    assert await zk.exists("/g/b/y") is None
 
 
 @pytest.mark.trio
@@ -73,6 +76,43 @@ async def test_what_others_have_created_and_deleted_meanwhile_goes_too(zk: coord
     await delete_these(zk, ["/t/b", "/t/a", "/t"], done.append)  # what there was
     assert await zk.children("/") == ["zookeeper"]
     assert sum(done) == 3
+
+
+@pytest.mark.trio
+async def test_a_deletion_goes_on_when_the_server_is_back(tmp_path: Path) -> None:
+    """Killed with transactions under way: nobody knows which of them were done."""
+
+    class Killing(Recorder):
+        """Has the server killed once something was deleted."""
+
+        @contextmanager
+        def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
+            with super().progress(label, total) as advance:
+                yield lambda number: (advance(number), label == "deleting" and deleting.set())
+
+    deleting = trio.Event()
+    async with (
+        embedded_server(data_dir=tmp_path) as server,
+        coord.connect(server.connect_string) as zk,
+        trio.open_nursery() as nursery,
+    ):
+        await zk.create("/d")
+        for at in range(0, 3000, 500):
+            async with zk.transaction() as transaction:
+                for number in range(at, at + 500):
+                    transaction.create(f"/d/{number}")
+
+        async def kill_and_restart() -> None:
+            await deleting.wait()
+            await server.kill()
+            await server.start()
+
+        nursery.start_soon(kill_and_restart)
+        out = Killing()
+        with trio.fail_after(30):
+            await delete_all(zk, out, "/d")
+        assert out.progressed["deleting"] == 3001
+        assert await zk.exists("/d") is None
 
 
 @pytest.mark.trio

@@ -27,9 +27,9 @@ SECTION = "Programs"
 )
 @click.option("--keep-going", is_flag=True, help="Do the lines after one that failed, too.")
 def shell(lines: tuple[str, ...], *, keep_going: bool) -> Job:
-    """Type commands in one session: zkCli, with completion.
+    """Type commands in one session, as with zkCli.
 
-    In the shell, `help` lists the commands. Where standard input is not a terminal, its lines are done, up to
+    With completion of commands and paths, history, and watches whose events are told as they come. There, `help` lists the commands. Where standard input is not a terminal, its lines are done, up to
     the first that fails, whose exit code is the shell's.
     """
     return Job(Needs.TARGET, _run_shell, (lines or None,), {"keep_going": keep_going})

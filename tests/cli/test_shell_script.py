@@ -44,6 +44,16 @@ def test_a_script_may_keep_going(script: Script) -> None:
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["line 1", "line 2", "line 3"]
 
 
+def test_lines_and_data_do_not_both_come_from_standard_input(server: str, script: Script) -> None:
+    done = script("create /input -f -\nls /\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == "coord: line 1: lines come from standard input: there is no file `-` (see create --help)\n"
+    )
+    assert script("some data", "-c", "create /input -f -; get /input").stdout == "/input\nsome data\n"
+
+
 def test_lines_of_a_file_share_a_session(server: str, tmp_path: Path, run: Callable[[str], Ran]) -> None:
     file = tmp_path / "script"
     file.write_text("create -e /one\r\nls /one\nquit\nget /never")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 import click
 from click.shell_completion import CompletionItem
 
+from coord.cli.content import STANDARD_INPUT
 from coord.cli.grammar import InSections, cli, path_argument
 from coord.cli.grammar_transactions import OPERATIONS
 from coord.cli.grammar_transactions import multi as multi_command
@@ -37,6 +38,9 @@ Rest = ParamSpec("Rest")
 OUTSIDE: Final = ("serve", "ensemble", "demo", "shell", "completion")
 """What has no place in a session: programs of their own."""
 
+READING: Final = ("create", "set", "multi", "import")
+"""What reads the file that it is given, which may be standard input."""
+
 SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
 
 COMMANDS: Final = InSections(
@@ -48,8 +52,11 @@ BLOCK: Final = click.Group(commands=dict(OPERATIONS.commands))
 """What a line may say between `multi` and `commit`: the jobs of operations are noted down instead of done."""
 
 
-def parse(words: Sequence[str], group: click.Group) -> Job | None:
-    """The line as a job; None if all it asks for is its help, which is printed. Raises `click.UsageError`."""
+def parse(words: Sequence[str], group: click.Group, *, takes_input: bool = False) -> Job | None:
+    """The line as a job; None if all it asks for is its help, which is printed. Raises `click.UsageError`.
+
+    `takes_input`: standard input is where lines come from, and no command may read it.
+    """
     root = click.Context(group, info_name="", **SETTINGS)  # type: ignore[arg-type]  # a dict of settings
     name, *arguments = words
     command = group.get_command(root, name)
@@ -57,6 +64,8 @@ def parse(words: Sequence[str], group: click.Group) -> Job | None:
         raise click.UsageError(_unknown(name, group))
     try:
         with command.make_context(name, arguments, parent=root) as context:
+            if takes_input and name in READING and context.params.get("file") == STANDARD_INPUT:
+                raise click.UsageError("lines come from standard input: there is no file `-`", context)
             job = command.invoke(context)
     except click.exceptions.Exit:
         return None
@@ -117,7 +126,7 @@ def remove_watches(path: str, kinds: str) -> Job:
 @COMMANDS.command("printwatches")
 @click.argument("shown", type=click.Choice(["on", "off"]), required=False)
 def print_watches(shown: str | None) -> Job:
-    """Print the events of watches, or do not; without an argument, say which."""
+    """Print the events of watches, or do not."""
     return with_shell(commands.print_watches, shown=None if shown is None else shown == "on")
 
 
@@ -133,7 +142,7 @@ def connect(servers: str | None) -> Job:
 
 @COMMANDS.command()
 def close() -> Job:
-    """Close the session; its ephemeral znodes are deleted."""
+    """Close the session, which deletes its ephemerals."""
     return with_shell(commands.close)
 
 
@@ -148,7 +157,7 @@ def leave() -> Job:
 
 @COMMANDS.command()
 def history() -> Job:
-    """List what was typed in this shell, with numbers for `redo`."""
+    """List the lines so far, numbered as for `redo`."""
     return with_shell(commands.history)
 
 

@@ -51,6 +51,7 @@ class Given(Speaker):
     """The lines of ``-c``."""
 
     semicolons = True
+    takes_input = False
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = [part for line in lines for part in line.split("\n")]
@@ -66,6 +67,7 @@ class StandardInput(Speaker):
     """A script."""
 
     semicolons = False
+    takes_input = True
 
     def __init__(self) -> None:
         self._file = sys.stdin.fileno()

@@ -34,6 +34,9 @@ class Reader(Protocol):
     semicolons: bool
     """Do semicolons separate commands?"""
 
+    takes_input: bool
+    """Do they come from standard input?"""
+
     async def read(self) -> str:
         """The next line, or several that were pasted at once. Raises `EOFError` at the end."""
         raise NotImplementedError

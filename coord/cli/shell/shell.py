@@ -153,7 +153,7 @@ class Shell:
         if words[0] == "--json":
             words = words[1:]
         try:
-            job = parse(words, self.group())
+            job = parse(words, self.group(), takes_input=self.reader.takes_input)
             if job is None:
                 return 0
             if self.block is not None and job.needs is Needs.CLIENT:

@@ -54,6 +54,7 @@ class Terminal:
 
     person = True
     semicolons = False
+    takes_input = True
 
     def __init__(self, prompt: Callable[[], Prompt], complete: Complete) -> None:
         self._prompt = prompt

@@ -29,8 +29,9 @@ SECTION = "Programs"
 def shell(lines: tuple[str, ...], *, keep_going: bool) -> Job:
     """Type commands in one session, as with zkCli.
 
-    With completion of commands and paths, history, and watches whose events are told as they come. There, `help` lists the commands. Where standard input is not a terminal, its lines are done, up to
-    the first that fails, whose exit code is the shell's.
+    With completion of commands and paths, history, and watches whose events are told as they come; `help`
+    lists the commands. Where standard input is not a terminal, its lines are done, up to the first that
+    fails, whose exit code is the shell's.
     """
     return Job(Needs.TARGET, _run_shell, (lines or None,), {"keep_going": keep_going})
 

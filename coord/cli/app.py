@@ -1,7 +1,7 @@
 """The command line run: what a command found is printed, what went wrong is one line and an exit code.
 
-Owns how an error becomes an exit code. The grammar is `grammar`'s, what a command does
-is `commands`' business.
+Owns the end of a command line. The grammar is `grammar`'s, what a command does is `commands`' business, what
+an error means is `failures`'.
 
 Rule that holds here: whatever goes wrong is one line on standard error, ``coord: …``, and an exit code that a
 script can act on; a traceback would be a bug.
@@ -9,7 +9,6 @@ script can act on; a traceback would be a bug.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,23 +18,14 @@ from coord.cli import (
     grammar_holding,
     grammar_moving,
     grammar_servers,
+    grammar_shell,
     grammar_transactions,
     grammar_views,
     grammar_znodes,
 )
+from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure, one_line
 from coord.cli.grammar import cli
-from coord.cli.jobs import ExitWith
-from coord.cli.one_command import Interrupted, OutputFailed
-from coord.errors import (
-    AuthFailed,
-    BadArguments,
-    ConfigError,
-    ConnectionLost,
-    CoordError,
-    NoAuth,
-    ProtocolError,
-    SessionExpired,
-)
+from coord.cli.one_command import Interrupted
 
 GRAMMAR: Final = (
     grammar_znodes,
@@ -44,26 +34,9 @@ GRAMMAR: Final = (
     grammar_holding,
     grammar_views,
     grammar_servers,
+    grammar_shell,
 )
 """The modules whose commands there are."""
-
-OK, FAILED, USAGE, NO_CONNECTION, NO_PERMISSION = range(5)
-SIGNALLED: Final = 128
-INTERRUPTED: Final = SIGNALLED + signal.SIGINT
-EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
-    (AuthFailed, NO_PERMISSION),
-    (NoAuth, NO_PERMISSION),
-    (OutputFailed, FAILED),
-    (ConnectionLost, NO_CONNECTION),
-    (SessionExpired, NO_CONNECTION),
-    (ProtocolError, NO_CONNECTION),
-    (OSError, NO_CONNECTION),
-    (ConfigError, USAGE),
-    (BadArguments, USAGE),
-    (ValueError, USAGE),
-    (CoordError, FAILED),
-)
-"""The first class that fits decides."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -72,34 +45,21 @@ def main(arguments: Sequence[str]) -> int:
         code = cli.main(list(arguments) or ["--help"], prog_name="coord", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        hint = f" (see {context.command_path} --help)" if context else ""
-        _complain(f"{error.format_message()}{hint}", error)
-        return USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Interrupted as end:
-        if _notes(end):
-            _complain(str(end), end)
+        if hasattr(end, "__notes__"):
+            _complain(one_line(end))
         return SIGNALLED + end.number
-    except ExitWith as end:
-        if str(end):
-            _complain(str(end), end)
-        return end.code
     except Exception as error:
-        code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
-        if code is None:
+        failed = failure(error)
+        if failed is None:
             raise
-        _complain(str(error) or type(error).__name__, error)
-        return code
+        if failed.message:
+            _complain(failed.message)
+        return failed.exit_code
     return code if arguments else USAGE
 
 
-def _complain(message: str, error: BaseException) -> None:
-    """One line, with how far the work came."""
-    click.echo(" ".join(f"coord: {'; '.join([message, *_notes(error)])}".split()), err=True)
-
-
-def _notes(error: BaseException) -> list[str]:
-    return getattr(error, "__notes__", [])
+def _complain(message: str) -> None:
+    click.echo(f"coord: {message}", err=True)

@@ -55,10 +55,21 @@ async def create(
     out(Path(created))
 
 
-async def get(zk: Client, out: Output, path: str, *, with_stat: bool = False, raw: bool = False) -> None:
+async def get(
+    zk: Client,
+    out: Output,
+    path: str,
+    *,
+    with_stat: bool = False,
+    raw: bool = False,
+    with_watch: bool = False,
+) -> None:
     """`raw`: the data and nothing else, not even the line's end."""
-    data, stat = await zk.get(path)
+    watch = zk.watch() if with_watch else None
+    data, stat = await zk.get(path, watch=watch)
     out(Data(path, data, stat if with_stat else None, raw))
+    if watch:
+        await out.armed(watch, path)
 
 
 async def set_data(
@@ -69,17 +80,26 @@ async def set_data(
         out(Found(path, stat))
 
 
-async def ls(zk: Client, out: Output, path: str, *, with_stat: bool = False) -> None:
+async def ls(
+    zk: Client, out: Output, path: str, *, with_stat: bool = False, with_watch: bool = False
+) -> None:
     """The children's names in one line."""
-    children, stat = await zk.children_with_stat(path)
+    watch = zk.watch() if with_watch else None
+    children, stat = await zk.children_with_stat(path, watch=watch)
     out(Children(path, sorted(children), stat if with_stat else None))
+    if watch:
+        await out.armed(watch, path, children=True)
 
 
-async def stat(zk: Client, out: Output, path: str) -> None:
-    found = await zk.exists(path)
-    if found is None:
+async def stat(zk: Client, out: Output, path: str, *, with_watch: bool = False) -> None:
+    """`with_watch`: a missing znode is no error, it is watched until there is one."""
+    watch = zk.watch() if with_watch else None
+    found = await zk.exists(path, watch=watch)
+    if found is None and watch is None:
         raise NoNode(path=path, operation="stat")
-    out(Found(path, found))
+    out(Said(f"{path} does not exist") if found is None else Found(path, found))
+    if watch:
+        await out.armed(watch, path)
 
 
 async def delete(zk: Client, out: Output, path: str, *, version: int = -1) -> None:

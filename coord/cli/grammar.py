@@ -16,6 +16,7 @@ from typing import Final
 import click
 
 from coord.cli import texts
+from coord.cli.completion import complete_path
 from coord.cli.content import Content
 from coord.cli.jobs import Job
 from coord.cli.one_command import Target, perform
@@ -89,6 +90,8 @@ class InSections(click.Group):
         sections: dict[str, list[tuple[str, str]]] = {}
         widest = max(map(len, self.commands))
         for name, command in self.commands.items():
+            if command.hidden:
+                continue
             module = sys.modules.get(getattr(command.callback, "__module__", ""))
             heading = getattr(module, "SECTION", "Others")
             short_help = command.get_short_help_str(formatter.width - widest - 6)
@@ -98,7 +101,13 @@ class InSections(click.Group):
                 formatter.write_dl(sections[heading])
 
 
-path_argument = click.argument("path")
+path_argument = click.argument("path", shell_complete=complete_path)
+watch_option = click.option(
+    "-w",
+    "with_watch",
+    is_flag=True,
+    help="Watch it as well, once: wait for the event and print it. A shell prints it when it comes.",
+)
 file_option = click.option(
     "-f", "--file", metavar="FILE", help="Take the data from this file; -: from standard input."
 )

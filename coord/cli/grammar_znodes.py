@@ -21,6 +21,7 @@ from coord.cli.grammar import (
     read_acl,
     stat_option,
     version_option,
+    watch_option,
 )
 from coord.cli.jobs import ClientCommand, Job, patient, with_client
 from coord.cli.walk import PORTION
@@ -67,13 +68,14 @@ def create(path: str, data: str | None, file: str | None, **options: Any) -> Job
 
 @cli.command()
 @stat_option
+@watch_option
 @click.option("--raw", is_flag=True, help="The data alone, without a line's end after it.")
 @path_argument
 def get(**options: Any) -> Job:
     """Print a znode's data, and a line's end."""
     if options["raw"] and options["with_stat"]:
         raise click.UsageError("--raw cannot be combined with -s")
-    return with_client(commands.get, **options)
+    return _watching(with_client(commands.get, **options), options)
 
 
 @cli.command("set")
@@ -94,22 +96,24 @@ def set_data(data: str | None, file: str | None, **options: Any) -> Job:
 
 @cli.command()
 @stat_option
+@watch_option
 @click.option("-R", "recursive", is_flag=True, help="The paths of all znodes from here down, one a line.")
 @path_argument
 def ls(*, recursive: bool, **options: Any) -> Job:
     """List a znode's children."""
-    if recursive and options["with_stat"]:
-        raise click.UsageError("-R cannot be combined with -s")
+    if recursive and (options["with_stat"] or options["with_watch"]):
+        raise click.UsageError("-R cannot be combined with -s or -w")
     if recursive:
         return patient(with_client(subtrees.list_all, options["path"]))
-    return with_client(commands.ls, **options)
+    return _watching(with_client(commands.ls, **options), options)
 
 
 @cli.command()
+@watch_option
 @path_argument
-def stat(path: str) -> Job:
-    """Print a znode's Stat."""
-    return with_client(commands.stat, path)
+def stat(**options: Any) -> Job:
+    """Print a znode's Stat. With -w there need not be one yet."""
+    return _watching(with_client(commands.stat, **options), options)
 
 
 @cli.command()
@@ -199,6 +203,11 @@ def add_auth(scheme: str, credentials: str) -> Job:
     COORD_AUTH.
     """
     return with_client(commands.add_auth, scheme, as_bytes(credentials))
+
+
+def _watching(job: Job, options: dict[str, Any]) -> Job:
+    """With -w it takes as long as the event does."""
+    return patient(job) if options["with_watch"] else job
 
 
 def _giving(content: Content, command: ClientCommand[...], **options: Any) -> Job:

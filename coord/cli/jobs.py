@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Concatenate, ParamSpec, Protocol
 
-from coord import Client
+from coord import Client, Watch
 from coord.cli.results import Result
 
 Advance = Callable[[int], object]
@@ -39,6 +39,10 @@ class Output(Protocol):
         """Returns when there is room for more: to be awaited now and then by whoever finds a lot, so that a
         slow reader costs no memory."""
 
+    async def armed(self, watch: Watch, path: str, *, children: bool = False) -> None:
+        """A read has armed `watch` on the znode's data or existence, or on its children. A command line waits
+        for the event and says it; a shell returns at once, and says it when it comes."""
+
 
 class ExitWith(Exception):
     """Ends the command line with an exit code of the command's own; the message, if any, is its line."""
@@ -56,6 +60,10 @@ class Needs(Enum):
     SERVERS = "servers"
     """the connect string: no session"""
     NOTHING = "nothing"
+    TARGET = "target"
+    """a `one_command.Target`: it opens and closes sessions itself"""
+    SHELL = "shell"
+    """a `shell.Shell`: only a line of the shell can ask for it"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Job:
     failure: int | None = None
 
     async def do(self, subject: Any, out: Output) -> int:
-        """`subject` is what the job needs: a client, a connect string, or None. Returns the exit code."""
+        """`subject` is what the job needs: a client, a connect string, …, or None. Returns the exit code."""
         return await self.command(subject, out, *self.arguments, **self.options) or 0
 
 

@@ -64,6 +64,8 @@ def _perform(job: Job, target: Target, *, as_json: bool) -> int:
     with ClientsWord() as word:
         try:
             try:
+                if job.needs is Needs.TARGET:
+                    return trio.run(job.do, target, out)
                 return trio.run(Performance(job, target, out, word).run)
             finally:
                 out.flush(after_failure=sys.exception() is not None)

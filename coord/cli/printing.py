@@ -29,8 +29,9 @@ from typing import Any, Final
 import click
 import trio
 
+from coord import Watch
 from coord.cli.jobs import Advance
-from coord.cli.results import Drawn, Note, Result, printed
+from coord.cli.results import Drawn, Happened, Note, Result, printed
 
 UNWRITTEN_BYTES_MAX: Final = 256 * 1024
 """Above it, whoever finds more waits for the reader."""
@@ -48,7 +49,7 @@ class Printer:
     """Standard output, as text or as lines of JSON. An `Output` for commands."""
 
     def __init__(self, *, as_json: bool = False, at_once: bool = False) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
         self._at_once = at_once
         self._terminal = sys.stdout.isatty()
         self._draws = self._terminal and not as_json
@@ -62,16 +63,20 @@ class Printer:
         if self._progress is not None and self._terminal:
             self._progress.hide()
         if isinstance(result, Note):
-            click.echo(printed(result, as_json=self._as_json), nl=False, err=True)
+            click.echo(printed(result, as_json=self.as_json), nl=False, err=True)
             return
         drawing = result.drawing() if self._draws and isinstance(result, Drawn) else None
         if drawing is not None:
             self._unwritten += drawn(drawing)
         else:
-            self._unwritten += printed(result, as_json=self._as_json)
+            self._unwritten += printed(result, as_json=self.as_json)
         if self._all_written.is_set():
             self._all_written = trio.Event()
         self._more.set()
+
+    async def armed(self, watch: Watch, path: str, *, children: bool = False) -> None:
+        with watch:
+            self(Happened(await watch.wait()))
 
     async def room(self) -> None:
         if self._at_once and len(self._unwritten) > UNWRITTEN_BYTES_MAX:
@@ -95,8 +100,8 @@ class Printer:
         await self._all_written.wait()
 
     def flush(self, *, after_failure: bool = False) -> None:
-        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`, but not `after_failure`: that
-        one is to be told."""
+        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`; `after_failure`, which is
+        what is to be told, neither."""
         found, self._unwritten = bytes(self._unwritten), bytearray()
         try:
             write_bytes(found)

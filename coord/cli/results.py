@@ -17,10 +17,22 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
+from coord import WatchEvent
 from coord.cli.texts import format_acl, format_list, format_perms, format_stat
-from coord.wire.records import ACL, Id, Stat
+from coord.wire.records import ACL, EventType, Id, Stat
+
+EVENT_NAMES: Final = {
+    EventType.CREATED: "NodeCreated",
+    EventType.DELETED: "NodeDeleted",
+    EventType.DATA_CHANGED: "NodeDataChanged",
+    EventType.CHILDREN_CHANGED: "NodeChildrenChanged",
+    EventType.DATA_WATCH_REMOVED: "DataWatchRemoved",
+    EventType.CHILD_WATCH_REMOVED: "ChildWatchRemoved",
+    EventType.PERSISTENT_WATCH_REMOVED: "PersistentWatchRemoved",
+}
+"""ZooKeeper's names (`Watcher.Event.EventType`)."""
 
 
 class Result(Protocol):
@@ -174,6 +186,21 @@ class Identities:
 
     def json(self) -> dict[str, Any]:
         return {"identities": [{"scheme": one.scheme, "id": one.id} for one in self.ids]}
+
+
+@dataclass(frozen=True)
+class Happened:
+    """A watch's event, in the words of zkCli."""
+
+    event: WatchEvent
+
+    def text(self) -> str:
+        kind, path = EVENT_NAMES[self.event.type], self.event.path
+        return f"WATCHER:: WatchedEvent state:SyncConnected type:{kind} path:{path}"
+
+    def json(self) -> dict[str, Any]:
+        zxid = {"zxid": self.event.zxid} if self.event.zxid >= 0 else {}
+        return {"event": EVENT_NAMES[self.event.type], "path": self.event.path, **zxid}
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,8 @@ class LiveSession:
         self._core = core
         self._guards: set[Guard] = set()
         self.state: AsyncValue[SessionState] = AsyncValue(core.state)
+        self.server = ""
+        """the server it is connected to, ``host:port``; "" without a connection"""
 
     def __repr__(self) -> str:
         return f"<session 0x{self.id:x} {self.state.value.name} generation={self.generation}>"

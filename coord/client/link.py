@@ -164,6 +164,7 @@ class Link:
                 stream = await self._open_stream(address)
                 await self._shake_hands(stream)
             self._addresses.succeeded()
+            self.session.server = f"{address.host.name}:{address.host.port}"
             logger.info("connected to %s, session %s", _name(address), hex(core.id))
             await self._converse(stream)
         except trio.TooSlowError:
@@ -171,6 +172,7 @@ class Link:
         except (CoordError, *BROKEN) as error:
             logger.info("no connection to %s: %s", _name(address), error)
         finally:
+            self.session.server = ""
             if self._goes_on:
                 core.detach()
                 self.settle()

@@ -98,7 +98,7 @@ def svg(terminal: Terminal, *, title: str, name: str, masks: Mapping[str, str] |
         rows.pop()
     for row in rows:
         line = Text(no_wrap=True, end="\n")
-        for style, cells in groupby(row[:columns], _style):  # one element of the SVG for each run
+        for style, cells in groupby(row[:columns], _style):
             line.append("".join(cell.data for cell in cells), style)
         console.print(line, soft_wrap=False)
     return console.export_svg(title=title, theme=THEME, code_format=FORMAT, unique_id=name)

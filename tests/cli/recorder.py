@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 import trio
 
+from coord import Watch
 from coord.cli.jobs import Advance
-from coord.cli.results import Result
+from coord.cli.results import Happened, Result
 
 
 class Recorder:
@@ -27,6 +28,10 @@ class Recorder:
 
     async def room(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def armed(self, watch: Watch, path: str, *, children: bool = False) -> None:
+        with watch:
+            self(Happened(await watch.wait()))
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import termios
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +36,7 @@ Shown = str | re.Pattern[str] | Callable[[], bool]
 """What a screen shows: a text, a match, or a condition."""
 
 UP, DOWN, TAB, ENTER = "\x1b[A", "\x1b[B", "\t", "\r"
-CTRL_C, CTRL_D, CTRL_R = "\x03", "\x04", "\x12"
+CTRL_C, CTRL_D, CTRL_R, CTRL_U = "\x03", "\x04", "\x12", "\x15"
 
 
 class _AnsweringScreen(pyte.Screen):
@@ -77,7 +79,11 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._child.close(force=True)
+        if self._child.isalive():
+            self._child.kill(signal.SIGKILL)
+            self._child.wait()
+        self._child.ptyproc.delayafterclose = 0.0
+        self._child.close()
 
     # -- what is seen ---------------------------------------------------------------------------------
 
@@ -90,6 +96,11 @@ class Terminal:
     def text(self) -> str:
         """The screen's rows that have anything, as lines."""
         return "\n".join(row for row in self.rows if row)
+
+    @property
+    def cooked(self) -> bool:
+        """Does the terminal make a signal of Ctrl-C? Not while a line is edited."""
+        return bool(termios.tcgetattr(self._child.child_fd)[3] & termios.ISIG)
 
     @property
     def pid(self) -> int:

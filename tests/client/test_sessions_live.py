@@ -31,6 +31,19 @@ async def test_dead_hosts_are_passed_over(server: LiveServer) -> None:
 
 
 @pytest.mark.trio
+async def test_a_session_tells_which_server_it_is_connected_to(server: LiveServer) -> None:
+    async with coord.connect(f"127.0.0.1:{closed_port()},{server.hosts}/chroot") as zk:
+        assert zk.session.server == server.hosts
+        await server.stop()
+        await zk.session.state.wait_value(SessionState.SUSPENDED)
+        assert zk.session.server == ""
+        await server.start()
+        await zk.session.state.wait_value(SessionState.CONNECTED)
+        assert zk.session.server == server.hosts
+    assert zk.session.server == ""
+
+
+@pytest.mark.trio
 async def test_a_session_survives_a_restart_with_its_ephemerals(server: LiveServer) -> None:
     async with coord.connect(server.connect_string, timeout=20) as zk:
         session_id = zk.session.id

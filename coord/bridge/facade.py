@@ -103,7 +103,7 @@ class Facade:
 
     def __repr__(self) -> str:
         if inspect.getattr_static(self._real, "__repr__") is object.__repr__:
-            return object.__repr__(self)
+            return str(object.__repr__(self))
         try:
             return str(self._facades.here(self._portal, repr, self._real))
         except ForkedClient:

@@ -6,8 +6,7 @@ Rules that hold here:
 
 - A reader that takes its time, as a pager does, costs neither the session nor the time-out: results of a job
   that is not patient are written when its session has ended, those of a patient one by a thread meanwhile.
-- The bar is on standard error, and only where that is a terminal. It goes as soon as results are written,
-  unless they go to a file: whoever reads them from a pipe may be a pager, on the same terminal.
+- The bar is on standard error, and only where that is a terminal and no results are written to one.
 - Standard output is written to in bytes and not through Python's buffer, whose lock a thread that is left
   behind (Ctrl-C while the reader is slow) would hold at the interpreter's end.
 
@@ -22,11 +21,10 @@ Synopsis::
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import click
 import trio
@@ -53,8 +51,8 @@ class Printer:
     def __init__(self, *, as_json: bool = False, at_once: bool = False) -> None:
         self.as_json = as_json
         self._at_once = at_once
-        self._to_file = _is_file(sys.stdout)
-        self._draws = sys.stdout.isatty() and not as_json
+        self._terminal = sys.stdout.isatty()
+        self._draws = self._terminal and not as_json
         self._unwritten = bytearray()
         self._more = trio.Event()
         self._all_written = trio.Event()
@@ -62,7 +60,7 @@ class Printer:
         self._progress: Progress | None = None
 
     def __call__(self, result: Result) -> None:
-        if self._progress is not None and not self._to_file:
+        if self._progress is not None and self._terminal:
             self._progress.hide()
         if isinstance(result, Note):
             click.echo(printed(result, as_json=self.as_json), nl=False, err=True)
@@ -102,8 +100,8 @@ class Printer:
         await self._all_written.wait()
 
     def flush(self, *, after_failure: bool = False) -> None:
-        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`; `after_failure`, which is
-        what is to be told, neither."""
+        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`, but not `after_failure`: that
+        one is to be told."""
         found, self._unwritten = bytes(self._unwritten), bytearray()
         try:
             write_bytes(found)
@@ -184,13 +182,6 @@ def _bar(label: str, total: int | None, done: int) -> Any:
     bar.add_task(label, total=total, completed=done)
     bar.start()
     return bar
-
-
-def _is_file(stream: TextIO) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except OSError:
-        return False
 
 
 def drawn(drawing: Any) -> bytes:

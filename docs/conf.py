@@ -34,9 +34,9 @@ api_modules = {
     "recipes": "locks and all the rest",
     "coord.errors": "what can go wrong",
     "coord.testing": "servers for tests",
-    # "coord.blocking": "for threads",
-    # "coord.aio": "for asyncio",
-    # "pytest_coord": "the pytest plugin",
+    "coord.blocking": "for threads",
+    "coord.aio": "for asyncio",
+    "pytest_coord": "the pytest plugin",
 }
 
 # What users get from a method, and never import by name.

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench-recipes test-zookeeper docs clean
+.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench-recipes test-zookeeper docs screenshots clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,6 +53,11 @@ test-zookeeper: $(VENV)/.ready  ## the tests that judge the server, run against 
 docs: $(VENV)/.ready  ## the documentation as a site in docs/_build/html; warnings and broken links are errors (10 s)
 	$(BIN)/python -m sphinx --fail-on-warning --nitpicky --keep-going --quiet -b html docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
+
+screenshots: $(VENV)/.ready  ## draw the pictures in docs/images anew (1 minute)
+	$(BIN)/python -m docs.screenshots.shell
+	$(BIN)/python -m docs.screenshots.top
+	$(BIN)/python -m docs.screenshots.demo
 
 lint: $(VENV)/.ready  ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .

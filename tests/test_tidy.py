@@ -275,5 +275,5 @@ def test_documents_name_only_what_exists(document: str) -> None:
 
 def _documented() -> Iterator[Path]:
     yield from ROOT.glob("*.*")
-    for folder in (*PRODUCT, "tests", ".ci"):
+    for folder in (*PRODUCT, "docs", "tests", ".ci"):
         yield from (path for path in (ROOT / folder).rglob("*.*") if path.is_file())

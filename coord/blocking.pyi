@@ -151,6 +151,7 @@ from coord import WatchEvent as WatchEvent
 from recipes import assign as assign
 
 class Client:
+    hosts: str
     janitor: Janitor
     @property
     def session(self) -> LiveSession: ...
@@ -188,6 +189,7 @@ class Client:
 
 class LiveSession:
     state: _AsyncValue[SessionState]
+    server: str
     @property
     def id(self) -> int: ...
     @property

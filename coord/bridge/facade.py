@@ -102,6 +102,8 @@ class Facade:
         """Raises RuntimeError if it cannot be used yet."""
 
     def __repr__(self) -> str:
+        if inspect.getattr_static(self._real, "__repr__") is object.__repr__:
+            return str(object.__repr__(self))
         try:
             return str(self._facades.here(self._portal, repr, self._real))
         except ForkedClient:

@@ -94,7 +94,7 @@ ATTRIBUTES: Final = {
     "Client": {"janitor": "Janitor"},
     "Transaction": {"results": "list[Result]"},
     "Guard": {"policy": "Loss", "generation": "int", "reason": "str", "over": "bool"},
-    "LiveSession": {"state": "AsyncValue[SessionState]"},
+    "LiveSession": {"state": "AsyncValue[SessionState]", "server": "str"},
     "Grant": {"path": "str", "token": "int", "session_id": "int"},
     "Term": {"broker_id": "int", "epoch": "int", "zk_version": "int", "chroot": "str"},
     "Item": {"name": "str", "raw": "bytes", "token": "int"},

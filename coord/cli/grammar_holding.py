@@ -70,7 +70,9 @@ def held(command: F) -> F:
         ),
         click.option("--verbose", is_flag=True, help="Say on standard error what happens."),
         path_argument,
-        click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True),
+        click.argument(
+            "command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND [ARGUMENTS]"
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -94,7 +96,9 @@ def layout_option(*layouts: Layout) -> Callable[[F], F]:
 @layout_option(KAZOO, CURATOR)
 @held
 def lock(shared: bool, nonblock: bool, **options: Any) -> Job:
-    """Run a command while holding a lock: coord lock /jobs/nightly -- make report
+    """Run a command while holding a lock.
+
+    As in: coord lock /jobs/nightly -- make report
 
     The command is ended before anybody else can get the lock: with SIGTERM when it can no longer be
     guaranteed, with SIGKILL after a grace. The same happens if coord itself is killed or frozen.
@@ -115,7 +119,9 @@ def lock(shared: bool, nonblock: bool, **options: Any) -> Job:
 @layout_option(KAZOO, CURATOR, CURATOR_LATCH)
 @held
 def elect(keep_standing: bool, **options: Any) -> Job:
-    """Run a command while leading: coord elect /service/leader -- ./serve
+    """Run a command while leading.
+
+    As in: coord elect /service/leader -- ./serve
 
     One leads, the others stand by. When the command ends, so does the leadership; when that can no longer be
     guaranteed, the command is ended as with `lock`. In its environment: COORD_ELECTION_PATH, else as there.

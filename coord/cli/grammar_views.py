@@ -29,7 +29,7 @@ def _wants_json() -> bool:
 @watch_option
 @path_argument
 def locks(path: str, watch: bool) -> Job:
-    """Print who holds the lock, or the permits, at a path, and who waits.
+    """Print who holds a lock, and who waits.
 
     Locks, read/write locks and semaphores, coord's, kazoo's and Curator's. The time is that at which each
     joined the line. Exit code 1 if nobody holds.
@@ -42,7 +42,10 @@ def locks(path: str, watch: bool) -> Job:
 @watch_option
 @path_argument
 def leader(path: str, watch: bool) -> Job:
-    """Print who leads in an election, and who stands by. Exit code 1 if nobody leads."""
+    """Print who leads, and who stands by.
+
+    Exit code 1 if nobody leads.
+    """
     job = with_client(standings.leader, path, watch=watch)
     return patient(job) if watch else job
 
@@ -65,8 +68,9 @@ def brokers(chroot: str) -> Job:
 )
 @path_argument
 def watch(path: str, with_data: bool, count: int | None, as_tree: bool) -> Job:
-    """Print what changes at a path and below it, a line a change.
+    """Print what changes below a path, live.
 
+    A line for each change, there and at the path itself.
     Ctrl-C ends it (exit code 130). It goes on over lost connections, and says where it may have missed
     changes.
     """
@@ -97,8 +101,9 @@ def watch(path: str, with_data: bool, count: int | None, as_tree: bool) -> Job:
 @click.option("--sort", "order", type=click.Choice(list(ORDERS)), default="server", show_default=True)
 @click.option("--once", is_flag=True, help="Look once; exit code 1 if nobody serves.")
 def top(**options: Any) -> Job:
-    """Watch the servers: who leads, how far each is, how much each does.
+    """Watch the servers, live.
 
+    Who leads, how far each is, how much each does.
     On a terminal a picture, which q ends; else, and with --json, lines. What a server does not tell is "-":
     sessions and watches need the word mntr in its 4lw.commands.whitelist. Rates are packets a second.
     """

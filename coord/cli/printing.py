@@ -100,8 +100,8 @@ class Printer:
         await self._all_written.wait()
 
     def flush(self, *, after_failure: bool = False) -> None:
-        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`; `after_failure`, which is
-        what is to be told, neither."""
+        """Writes what `write` has not. Raises `OutputFailed`, `OutputUnwanted`, but not `after_failure`: that
+        one is to be told."""
         found, self._unwritten = bytes(self._unwritten), bytearray()
         try:
             write_bytes(found)

@@ -246,11 +246,13 @@ def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[t
             async with open_it() as value:
                 opened.set_result(value)
                 await trio.sleep_forever()
-        except Exception as error:
-            if opened.done():
-                failures.append(error)
-            else:
-                opened.set_exception(error)
+        except BaseException as error:
+            failure = _failure_in(error)
+            if failure is not None and opened.done():
+                failures.append(failure)
+            elif failure is not None:
+                opened.set_exception(failure)
+            raise
 
     failures: list[Exception] = []
     with Portal(clock=MockClock(rate=1)) as portal, as_default(portal):
@@ -258,3 +260,10 @@ def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[t
         yield portal, opened.result()
     if failures:
         raise failures[0]  # it has ended by itself: this is why
+
+
+def _failure_in(error: BaseException | None) -> Exception | None:
+    """None if all that happened is that it was cancelled; both can come together."""
+    if isinstance(error, BaseExceptionGroup):
+        _, error = error.split(trio.Cancelled)
+    return error if isinstance(error, Exception) else None

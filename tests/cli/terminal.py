@@ -153,5 +153,9 @@ class Terminal:
         self.screen.resize(lines, columns)
         self._child.setwinsize(lines, columns)
 
+    def hang_up(self) -> None:
+        """The window is closed, under the program."""
+        self._child.ptyproc.fileobj.close()
+
     def signal(self, number: int) -> None:
         self._child.kill(number)

@@ -148,10 +148,15 @@ def test_persistent_watches_last_until_they_are_removed(server: Running, open_sh
     server.do(lambda zk: zk.set("/jobs/a", b"y"))
     say(shell, "get /jobs/a", "\ny\n")
     say(shell, "printwatches on", "4]")
-    say(shell, "removewatches /jobs", "5]")
+    server.stop()
+    shell.wait_for("(SUSPENDED) 5]")
+    server.start()
+    shell.wait_for("WATCHER:: events of /jobs may have been missed")
+    shell.wait_for("(CONNECTED) 5]")
+    say(shell, "removewatches /jobs", "6]")
     server.do(lambda zk: zk.delete("/jobs/a"))
     say(shell, "ls /jobs", "[]")
-    assert shell.text.count("WATCHER") == 2
+    assert shell.text.count("WatchedEvent") == 2
 
 
 def test_a_transaction_is_typed_line_by_line(server: Running, open_shell: OpenShell) -> None:
@@ -266,6 +271,13 @@ def test_sigterm_closes_the_session(server: Running, open_shell: OpenShell) -> N
     os.kill(shell.pid, signal.SIGTERM)
     assert shell.wait_end() == 128 + signal.SIGTERM
     assert server.do(lambda zk: zk.exists("/here")) is None
+
+
+def test_a_terminal_that_goes_away_takes_the_shell_with_it(server: Running, open_shell: OpenShell) -> None:
+    shell = open_shell(server.address)
+    say(shell, "create -e /here", "\n/here\n")
+    shell.hang_up()
+    server.do(lambda zk: gone(zk, "/here"))
 
 
 def test_several_lines_are_pasted_at_once(server: Running, open_shell: OpenShell) -> None:

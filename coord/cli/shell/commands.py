@@ -47,8 +47,8 @@ async def print_watches(shell: Shell, out: Output, *, shown: bool | None) -> Non
 
 async def connect(shell: Shell, out: Output, servers: str | None) -> None:
     """None: the servers as before. Returns when there is a session."""
-    shell.watching.clear()
     await shell.connection.open(servers or shell.connection.servers, shell.auth)
+    shell.watching.clear()
     await shell.connection.client()
 
 

@@ -137,7 +137,8 @@ class Shell:
         return self._failed(USAGE, "the transaction has no `commit`; nothing of it was done")
 
     def _failed(self, code: int, message: str) -> int:
-        self.reader.complain(message)
+        if message:
+            self.reader.complain(message)
         self._over = self._over or not (self.reader.person or self._keep_going)
         return code
 
@@ -151,17 +152,15 @@ class Shell:
     async def _do(self, words: list[str]) -> int:
         as_json = self._as_json or words[0] == "--json"
         if words[0] == "--json":
-            words = words[1:]
+            words = words[1:] or ["help"]
         try:
             job = parse(words, self.group(), takes_input=self.reader.takes_input)
             if job is None:
                 return 0
             if self.block is not None and job.needs is Needs.CLIENT:
-                if job.before is not None:
-                    await job.before()
-                self.block.append(job)
-                return 0
-            return await self._perform(job, LineOutput(self.watching, as_json=as_json))
+                return await self._note_down(job, self.block)
+            code = await self._perform(job, LineOutput(self.watching, as_json=as_json))
+            return self._failed(code, "") if code else 0
         except (OutputFailed, OutputUnwanted):
             raise
         except Exception as error:
@@ -169,6 +168,14 @@ class Shell:
             if failed is None:
                 raise
             return self._failed(failed.exit_code, failed.message)
+
+    async def _note_down(self, job: Job, block: list[Job]) -> int:
+        with trio.CancelScope() as self._scope:
+            if job.before is not None:
+                await job.before()
+            block.append(job)
+        self._tell_interrupted()
+        return 0
 
     async def _perform(self, job: Job, out: LineOutput) -> int:
         """The job, while its results are written by a thread."""

@@ -15,6 +15,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -133,7 +134,7 @@ class Terminal:
             return self._session.prompt(pre_run=self._begin)
         except KeyboardInterrupt:
             return ""
-        except OSError:  # the terminal is gone
+        except (OSError, termios.error):  # the terminal is gone
             raise EOFError from None
         finally:
             ended.set()

@@ -1,7 +1,7 @@
 """Does every link of the built site lead somewhere? Needs no network.
 
 Owns the check: each internal link, anchor, image, style and script of the built HTML must be there; external
-links are collected, and only their form is looked at (https, a host, no blanks).
+links are collected, and only their form is looked at (http or https, a host, no blanks).
 
 Synopsis::
 
@@ -20,7 +20,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-EXTERNAL = re.compile(r"https://[a-z0-9.-]+\.[a-z]+(/[^\s<>\"]*)?")
+EXTERNAL = re.compile(r"https?://[a-z0-9.-]+\.[a-z]+(/[^\s<>\"]*)?")
 
 
 @dataclass
@@ -66,7 +66,7 @@ def _problem(file: Path, link: str, pages: dict[Path, Page], external: set[str])
         return ""
     if parts.scheme or parts.netloc:
         external.add(link)
-        return "" if EXTERNAL.fullmatch(link) else "not of the form https://host/path"
+        return "" if EXTERNAL.fullmatch(link) else "not of the form http(s)://host/path"
     target = (file.parent / unquote(parts.path)).resolve() if parts.path else file.resolve()
     if not target.is_file():
         return "no such file"

@@ -162,7 +162,7 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert [problem.rpartition(": ")[2] for problem in problems] == [
         "no such anchor",
         "no such file",
-        "not of the form https://host/path",
+        "not of the form http(s)://host/path",
     ]
     assert external == {"http:x"}
 

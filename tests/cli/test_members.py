@@ -84,7 +84,7 @@ async def test_the_members_of_the_ensemble_are_those_of_its_configuration(tmp_pa
                 await config(ensemble.hosts(), said, for_clients=True)
 
 
-def test_addressesclient_addresses_are_those_after_the_semicolon() -> None:
+def test_addresses_for_clients_are_those_after_the_semicolon() -> None:
     lines = (
         "server.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888:participant;b:2182\nversion=1f"
     )

@@ -64,7 +64,7 @@ CORE = (
     *("coord.server.turn", "coord.server.segment_ends", "coord.server.lobby", "coord.server.moved"),
     *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
     *("coord.server.standing", "coord.server.tracker"),
-    *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results"),
+    *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results", "coord.cli.shell.lines"),
     *("coord.cli.descent", "coord.cli.transaction_syntax", "coord.cli.transfer"),
     *(
         "recipes.entries",

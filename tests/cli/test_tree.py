@@ -14,20 +14,20 @@ from tests.cli.recorder import Recorder
 
 
 def test_a_drawing_with_sums(ok: Coord, refused: Refused) -> None:
-    for line in ("/drawn abc", "/drawn/b", "/drawn/a xy", "/drawn/a/deep 1", "/drawn/a/deep/er 2"):
+    for line in ("/outline abc", "/outline/b", "/outline/a xy", "/outline/a/deep 1", "/outline/a/deep/er 2"):
         ok(f"create {line}")
-    assert ok("tree /drawn") == (
-        "/drawn  (3 B; below: 4 znodes, 4 B)\n"
+    assert ok("tree /outline") == (
+        "/outline  (3 B; below: 4 znodes, 4 B)\n"
         "├── a  (2 B; below: 2 znodes, 2 B)\n"
         "│   └── deep  (1 B; below: 1 znode, 1 B)\n"
         "│       └── er  (1 B)\n"
         "└── b  (0 B)\n"
     )
-    assert ok("tree -L 1 /drawn").count("\n") == 3
-    assert ok("tree -L 0 /drawn") == "/drawn  (3 B; below: 4 znodes, 4 B)\n"
-    found = json.loads(ok("--json tree -L 1 /drawn"))
+    assert ok("tree -L 1 /outline").count("\n") == 3
+    assert ok("tree -L 0 /outline") == "/outline  (3 B; below: 4 znodes, 4 B)\n"
+    found = json.loads(ok("--json tree -L 1 /outline"))
     assert found["znodes"][1] == {
-        "path": "/drawn/a",
+        "path": "/outline/a",
         "data_bytes": 2,
         "subtree_bytes": 4,
         "subtree_znodes": 3,

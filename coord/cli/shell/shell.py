@@ -114,7 +114,9 @@ class Shell:
         try:
             with trio.CancelScope() as self._scope:
                 text = await self.reader.read()
-            self._tell_interrupted()
+            if self._scope.cancel_called:  # even if the line was complete by then
+                self._tell_interrupted()
+                return 0
             commands = split(text, semicolons=self.reader.semicolons)
         except EOFError:
             return self._end_of_lines()
@@ -174,8 +176,9 @@ class Shell:
             if job.before is not None:
                 await job.before()
             block.append(job)
+            return 0
         self._tell_interrupted()
-        return 0
+        return INTERRUPTED
 
     async def _perform(self, job: Job, out: LineOutput) -> int:
         """The job, while its results are written by a thread."""
@@ -195,12 +198,13 @@ class Shell:
             if out.came_to:
                 failed.add_note(out.came_to)
             raise failed
-        self._tell_interrupted(out.came_to)
+        if self._scope.cancelled_caught:
+            self._tell_interrupted(out.came_to)
         return code
 
     def _tell_interrupted(self, came_to: str = "") -> None:
         """The terminal has written ^C and no more."""
-        if self._scope.cancelled_caught and self.reader.person:
+        if self.reader.person and not self._over:
             self.reader.complain(f"\ninterrupted; {came_to}" if came_to else "\ninterrupted")
 
     async def _in_time(self, job: Job, out: LineOutput) -> int:

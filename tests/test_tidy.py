@@ -65,6 +65,7 @@ CORE = (
     *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
     *("coord.server.standing", "coord.server.tracker"),
     *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results", "coord.cli.shell.lines"),
+    *("coord.cli.deadline", "coord.cli.lines", "coord.cli.looks"),
     *("coord.cli.descent", "coord.cli.transaction_syntax", "coord.cli.transfer"),
     *(
         "recipes.entries",

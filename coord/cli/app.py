@@ -15,17 +15,27 @@ from typing import Final
 import click
 
 from coord.cli import (
+    grammar_holding,
     grammar_moving,
     grammar_servers,
     grammar_shell,
     grammar_transactions,
+    grammar_views,
     grammar_znodes,
 )
 from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure, one_line
 from coord.cli.grammar import cli
 from coord.cli.one_command import Interrupted
 
-GRAMMAR: Final = (grammar_znodes, grammar_transactions, grammar_moving, grammar_servers, grammar_shell)
+GRAMMAR: Final = (
+    grammar_znodes,
+    grammar_transactions,
+    grammar_moving,
+    grammar_holding,
+    grammar_views,
+    grammar_servers,
+    grammar_shell,
+)
 """The modules whose commands there are."""
 
 
@@ -45,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         failed = failure(error)
         if failed is None:
             raise
-        _complain(failed.message)
+        if failed.message:
+            _complain(failed.message)
         return failed.exit_code
     return code if arguments else USAGE
 

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 import click
 
+from coord.cli.jobs import ExitWith
 from coord.cli.printing import OutputFailed
 from coord.errors import (
     AuthFailed,
@@ -51,13 +52,15 @@ EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
 class Failure(NamedTuple):
     exit_code: int
     message: str
-    """one line"""
+    """one line; "" if there is nothing to say"""
 
 
 def failure(error: Exception) -> Failure | None:
     """What to say of `error`, and how to end; None for what should not happen."""
     if isinstance(error, click.ClickException):
         return Failure(USAGE, one_line(error))
+    if isinstance(error, ExitWith):
+        return Failure(error.code, one_line(error) if str(error) else "")
     code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
     return None if code is None else Failure(code, one_line(error))
 

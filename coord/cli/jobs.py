@@ -44,6 +44,14 @@ class Output(Protocol):
         for the event and says it; a shell returns at once, and says it when it comes."""
 
 
+class ExitWith(Exception):
+    """Ends the command line with an exit code of the command's own; the message, if any, is its line."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Needs(Enum):
     """What a job is done with."""
 
@@ -65,7 +73,8 @@ class Job:
     `patient`: it may take as long as it takes, once connected (a live view, work on a whole subtree, a
     command run under a lock); the time-out of the command line bounds only the connecting.
     `before`: to be awaited before there is a connection (reads standard input, which may take its time); the
-    command itself reads what was not read before.
+    command itself reads what was not read before. `session_timeout`: of its session, in seconds, where it has
+    one of its own. `failure`: the exit code of whatever goes wrong, where the others are not `coord`'s own.
     """
 
     needs: Needs
@@ -74,6 +83,8 @@ class Job:
     options: dict[str, Any]
     patient: bool = False
     before: Callable[[], Awaitable[object]] | None = None
+    session_timeout: float = 10.0
+    failure: int | None = None
 
     async def do(self, subject: Any, out: Output) -> int:
         """`subject` is what the job needs: a client, a connect string, …, or None. Returns the exit code."""

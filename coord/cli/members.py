@@ -84,7 +84,7 @@ async def yield_leadership(servers: str, out: Output) -> None:
     old = _leader(await look(servers))
     if old is None:
         raise NotDone(f"none of {servers} leads an ensemble")
-    answer = (await _ask(old.host, "ydld")).strip()
+    answer = (await ask_host(old.host, "ydld")).strip()
     if not answer.startswith("Sent"):
         raise NotDone(f"{old.name} does not hand over: {answer or 'it closed the connection'}")
     while True:
@@ -154,7 +154,7 @@ async def _ask_all(hosts: list[Host], word: str) -> dict[Host, str]:
     found = dict.fromkeys(hosts, "")
 
     async def one(host: Host) -> None:
-        found[host] = await _ask(host, word)
+        found[host] = await ask_host(host, word)
 
     async with trio.open_nursery() as nursery:
         for host in hosts:
@@ -162,7 +162,7 @@ async def _ask_all(hosts: list[Host], word: str) -> dict[Host, str]:
     return found
 
 
-async def _ask(host: Host, word: str) -> str:
+async def ask_host(host: Host, word: str) -> str:
     """Nothing, if there is no answer."""
     with trio.move_on_after(ANSWER_SECONDS):
         try:

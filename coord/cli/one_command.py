@@ -22,8 +22,9 @@ from typing import Final
 import trio
 
 import coord
-from coord.cli.jobs import Job, Needs
+from coord.cli.jobs import ExitWith, Job, Needs
 from coord.cli.printing import OutputFailed, OutputUnwanted, Printer
+from coord.errors import CoordError
 
 __all__ = ["Interrupted", "OutputFailed", "Target", "perform"]
 
@@ -50,6 +51,15 @@ class Target:
 
 def perform(job: Job, target: Target, *, as_json: bool = False) -> int:
     """Does one job in a session of its own, which ends with it, or without one; returns the exit code."""
+    try:
+        return _perform(job, target, as_json=as_json)
+    except (CoordError, OSError, ValueError) as error:
+        if job.failure is None:
+            raise
+        raise ExitWith(job.failure, str(error) or type(error).__name__) from error
+
+
+def _perform(job: Job, target: Target, *, as_json: bool) -> int:
     out = Printer(as_json=as_json, at_once=job.patient)
     with ClientsWord() as word:
         try:
@@ -106,8 +116,10 @@ class Performance:
             await job.before()
         with trio.move_on_after(target.seconds) as limit:
             if job.needs is not Needs.CLIENT:
+                if job.patient:
+                    limit.deadline = float("inf")
                 return await job.do(target.servers if job.needs is Needs.SERVERS else None, self.out)
-            async with coord.connect(target.servers, auth=target.auth) as zk:
+            async with coord.connect(target.servers, timeout=job.session_timeout, auth=target.auth) as zk:
                 if job.patient:
                     limit.deadline = float("inf")
                 return await self._with_client(zk)
@@ -142,7 +154,10 @@ class Performance:
                 return
 
     async def _end_on_a_signal(self, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        # A shell's background jobs are started with Ctrl-C ignored: it is not for them.
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        wanted = [signal.SIGTERM] if ignored else [signal.SIGINT, signal.SIGTERM]
+        with trio.open_signal_receiver(*wanted) as signals:
             task_status.started()
             async for number in signals:
                 self._end(Interrupted(number))

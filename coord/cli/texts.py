@@ -86,3 +86,21 @@ def _hexadecimal(number: int) -> str:
 def _time(milliseconds: int) -> str:
     moment = datetime.fromtimestamp(milliseconds / 1000).astimezone()
     return moment.strftime("%a %b %d %H:%M:%S %Z %Y")
+
+
+def moment(milliseconds: int) -> str:
+    """A moment in the local zone: ``2026-01-31 14:05:09``."""
+    return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(milliseconds: int) -> str:
+    """How long ago, in at most two units: ``7s``, ``3m05s``, ``2h30m``, ``4d01h``. Clocks that run apart
+    make no negative ages."""
+    seconds = max(0, milliseconds) // 1000
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    if seconds < 86400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02}m"
+    return f"{seconds // 86400}d{seconds % 86400 // 3600:02}h"

@@ -32,6 +32,7 @@ def yield_leadership() -> Job:
 
 @cli.command()
 @click.option("-s", "with_stat", is_flag=True, help="Print the Stat of /zookeeper/config as well.")
+@click.option("-c", "for_clients", is_flag=True, help="Only the version and the clients' addresses.")
 def config(**options: bool) -> Job:
     """Print the members of the ensemble.
 

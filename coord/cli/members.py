@@ -122,8 +122,10 @@ async def count_watches(servers: str) -> dict[str, int] | None:
     return watches
 
 
-async def config(servers: str, out: Output, *, with_stat: bool = False) -> None:
+async def config(servers: str, out: Output, *, with_stat: bool = False, for_clients: bool = False) -> None:
     """Prints the members of the ensemble: /zookeeper/config, or else what the word conf has of them.
+
+    `for_clients`: only the version, and the addresses for clients of those that have them there.
 
     Raises `NotDone` if no server knows any, which is so where a server is alone.
     """
@@ -136,7 +138,18 @@ async def config(servers: str, out: Output, *, with_stat: bool = False) -> None:
         if not lines:
             raise NotDone(f"{servers} tells of no members: a server that is alone has none")
         data = "\n".join(lines).encode()
+    if for_clients:
+        data = client_addresses(data.decode()).encode()
     out(Data(CONFIG, data, stat if with_stat else None))
+
+
+def client_addresses(config: str) -> str:
+    """``100000000 host1:2181,host2:2181``, as zkCli has it. Raises `NotDone` if there are no addresses."""
+    version = re.search(r"^version=(.*)$", config, re.MULTILINE)
+    addresses = re.findall(r"^server\.\d+=[^;\n]*;(.+)$", config, re.MULTILINE)
+    if not addresses:
+        raise NotDone("the configuration has no addresses for clients, only those of the members")
+    return f"{version[1] if version else 0} {','.join(addresses)}"
 
 
 def _member_lines(answer: str) -> list[str]:

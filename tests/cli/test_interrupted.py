@@ -96,6 +96,15 @@ def test_a_progress_bar_is_shown_on_a_terminal_only(
     ok("deleteall /barred")
 
 
+def test_a_pager_is_not_disturbed_by_a_bar(command: list[str], large: str) -> None:
+    line = f"{' '.join(command)} ls -R {large} | (read first; echo got $first; cat >/dev/null)"
+    child = pexpect.spawn("bash", ["-c", line], timeout=20, encoding="utf-8")
+    child.expect("got /large")
+    child.expect(pexpect.EOF)
+    assert child.before is not None
+    assert child.before.strip() == ""
+
+
 def test_a_tree_is_drawn_by_rich_on_a_terminal(command: list[str], ok: Coord) -> None:
     ok("create /rich")
     ok("create /rich/child x")

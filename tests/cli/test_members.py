@@ -10,7 +10,7 @@ import pytest
 import trio
 
 import coord
-from coord.cli.members import NotDone, config, look, members, yield_leadership
+from coord.cli.members import NotDone, client_addresses, config, look, members, yield_leadership
 from tests.cli.recorder import Recorder
 from tests.ensemble.processes import EnsembleProcesses, longer
 
@@ -80,3 +80,12 @@ async def test_the_members_of_the_ensemble_are_those_of_its_configuration(tmp_pa
                 b"version",
             ]
             assert b"cZxid = " in lines
+            with pytest.raises(NotDone, match="no addresses for clients"):
+                await config(ensemble.hosts(), said, for_clients=True)
+
+
+def test_addresses_for_clients_are_those_after_the_semicolon() -> None:
+    lines = (
+        "server.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888:participant;b:2182\nversion=1f"
+    )
+    assert client_addresses(lines) == "1f 0.0.0.0:2181,b:2182"

@@ -164,6 +164,40 @@ async def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.trio
+async def test_an_import_over_a_killed_server_says_how_far_it_came_and_goes_on(tmp_path: Path) -> None:
+    class Killing(Recorder):
+        """Has the server killed once something was imported."""
+
+        @contextmanager
+        def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
+            with super().progress(label, total) as advance:
+                yield lambda number: (advance(number), number and imported.set())
+
+    async def kill_and_restart() -> None:
+        await imported.wait()
+        await server.kill()
+        await server.start()
+
+    count, imported, file = 4000, trio.Event(), f"{tmp_path}/many"
+    async with (
+        embedded_server(data_dir=tmp_path / "data") as server,
+        coord.connect(server.connect_string) as zk,
+        trio.open_nursery() as nursery,
+    ):
+        await trio.to_thread.run_sync(create_many, server.connect_string, "/many", count, b"x" * 300)
+        await export(zk, Recorder(), "/many", file=file)
+        nursery.start_soon(kill_and_restart)
+        out = Killing()
+        with trio.fail_after(30):
+            with pytest.raises(coord.ConnectionLost):
+                await import_(zk, out, Source(file), "/copy")
+            assert 0 < out.progressed["importing"] < count
+            assert await zk.count_descendants("/copy") + 1 >= out.progressed["importing"]
+            await import_(zk, out, Source(file), "/copy", on_conflict="skip")
+        assert await zk.count_descendants("/copy") == count - 1
+
+
+@pytest.mark.trio
 async def test_ephemerals_are_left_out_unless_asked_for(tmp_path: Path) -> None:
     async with embedded_server() as server, coord.connect(server.connect_string) as zk:
         await zk.create("/e")

@@ -52,7 +52,7 @@ EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
 class Failure(NamedTuple):
     exit_code: int
     message: str
-    """one line"""
+    """one line; "" if there is nothing to say"""
 
 
 def failure(error: Exception) -> Failure | None:
@@ -61,6 +61,8 @@ def failure(error: Exception) -> Failure | None:
         return Failure(error.code, one_line(error) if str(error) else "")
     if isinstance(error, click.ClickException):
         return Failure(USAGE, one_line(error))
+    if isinstance(error, ExitWith):
+        return Failure(error.code, one_line(error) if str(error) else "")
     code = next((code for cls, code in EXIT_CODES if isinstance(error, cls)), None)
     return None if code is None else Failure(code, one_line(error))
 

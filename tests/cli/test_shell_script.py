@@ -44,6 +44,13 @@ def test_a_script_may_keep_going(script: Script) -> None:
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["line 1", "line 2", "line 3"]
 
 
+def test_a_command_run_under_a_lock_has_its_exit_code(script: Script) -> None:
+    done = script("lock /held -- sh -c 'echo inside; exit 3'\ncreate /never\n")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "inside\n", "")
+    done = script("lock /held -- true\nlock -n /held -- nonsense-here\nsync /", "--keep-going")
+    assert (done.returncode, done.stdout) == (127, "Sync is OK\n")
+
+
 def test_lines_and_data_do_not_both_come_from_standard_input(server: str, script: Script) -> None:
     done = script("create /input -f -\nls /\n")
     assert (done.returncode, done.stdout) == (2, "")

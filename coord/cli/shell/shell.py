@@ -30,7 +30,7 @@ import trio
 
 from coord import Watch
 from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure
-from coord.cli.jobs import Job, Needs
+from coord.cli.jobs import ExitWith, Job, Needs
 from coord.cli.one_command import ClientsWord, Target
 from coord.cli.printing import OutputFailed, OutputUnwanted, Printer
 from coord.cli.results import Result, printed
@@ -155,6 +155,7 @@ class Shell:
         as_json = self._as_json or words[0] == "--json"
         if words[0] == "--json":
             words = words[1:] or ["help"]
+        job: Job | None = None
         try:
             job = parse(words, self.group(), takes_input=self.reader.takes_input)
             if job is None:
@@ -169,7 +170,10 @@ class Shell:
             failed = failure(error)
             if failed is None:
                 raise
-            return self._failed(failed.exit_code, failed.message)
+            code = failed.exit_code
+            if job is not None and job.failure is not None and not isinstance(error, ExitWith):
+                code = job.failure
+            return self._failed(code, failed.message)
 
     async def _note_down(self, job: Job, block: list[Job]) -> int:
         with trio.CancelScope() as self._scope:

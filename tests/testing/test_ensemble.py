@@ -115,6 +115,17 @@ async def test_a_session_ends_at_every_member(autojump_clock: MockClock, ensembl
 
 
 @pytest.mark.trio
+async def test_a_leader_that_loses_its_majority_cannot_end_a_session(
+    autojump_clock: MockClock, ensemble: EmbeddedEnsemble
+) -> None:
+    leader = await ensemble.wait_leader()
+    async with coord.connect(leader.connect_string) as zk:
+        ensemble.partition(leader)
+        with trio.fail_after(10), pytest.raises(RuntimeError, match="does not lead: ask the ensemble"):
+            await leader.expire_session(zk)
+
+
+@pytest.mark.trio
 async def test_a_client_that_is_cut_off_expires_and_others_do_not(
     autojump_clock: MockClock, ensemble: EmbeddedEnsemble
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -149,6 +151,22 @@ async def test_five_survive_two(autojump_clock: MockClock) -> None:
         await ensemble.kill_leader()
         async with coord.connect(ensemble.connect_string) as zk:
             await zk.create("/a")
+
+
+@pytest.mark.trio
+async def test_members_on_disk_have_a_directory_each(tmp_path: Path) -> None:
+    async with (
+        embedded_ensemble(data_dir=tmp_path) as ensemble,
+        coord.connect(ensemble.connect_string) as zk,
+    ):
+        await zk.create("/kept")
+        old = await ensemble.kill_leader()
+        await ensemble.wait_leader()
+        assert await zk.exists("/kept")
+        await old.start()
+        await ensemble.wait_leader()
+        assert old.serves
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "3"]
 
 
 @pytest.mark.trio

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ import trio
 from trio.testing import MockClock
 
 import coord
+from coord.bridge.outcome import Outcome
 from coord.bridge.portal import Portal
 from coord.bridge.process import as_default
 from coord.testing.embedded import EmbeddedServer, embedded_server
@@ -244,7 +244,7 @@ def ensemble_in_thread(size: int = 3, **settings: Any) -> Iterator[EnsembleHandl
 @contextmanager
 def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[tuple[Portal, T]]:
     """Opened in a portal; when that is closed, clients that nobody has closed go first."""
-    opened: Future[T] = Future()
+    opened: Outcome[T] = Outcome()
 
     async def host() -> None:
         try:
@@ -256,7 +256,7 @@ def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[t
             if failure is not None and opened.done():
                 failures.append(failure)
             elif failure is not None:
-                opened.set_exception(failure)
+                opened.set_error(failure)
             raise
 
     failures: list[Exception] = []

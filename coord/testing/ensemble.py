@@ -172,7 +172,8 @@ async def embedded_ensemble(
     """An ensemble that has a leader, with all others in step, when the block begins; it is gone when it ends.
 
     `tick_time` and `settings` are as for `embedded_server`; in `data_dir` each member has a directory of its
-    own, named by its id. A silent member is missed after half a tick. Raises what `embedded_server` raises, `ValueError` for a size below 2.
+    own, named by its id. A silent member is missed after half a tick. Raises what `embedded_server` raises,
+    `ValueError` for a size below 2.
     """
     if size < 2:
         raise ValueError(f"an ensemble has at least two members, not {size}")

@@ -76,7 +76,7 @@ class _Controls:
 
     def new_chroot(self, name: str = "") -> str:
         """The connect string with a new, empty znode behind it, which is `/` to the client: for tests that
-        share a server. `name` is to be seen in the znode's."""
+        share a server. `name` is to be seen in the znode's. Raises `TimeoutError` if nobody serves."""
         prefix = "/" + (re.sub(r"[^\w.]+", "-", name) or "chroot") + "-"
         return self.connect_string + self._do(_create, self.connect_string, prefix)
 
@@ -223,8 +223,11 @@ class EnsembleHandle(_Controls):
 
 
 async def _create(connect_string: str, prefix: str) -> str:
-    async with coord.connect(connect_string, patience=LEADER_SECONDS) as zk:
-        return await zk.create(prefix, sequential=True)
+    try:
+        async with coord.connect(connect_string, patience=LEADER_SECONDS) as zk:
+            return await zk.create(prefix, sequential=True)
+    except trio.TooSlowError:
+        raise TimeoutError(f"nobody at {connect_string} serves: down, or cut off? restore() it") from None
 
 
 @contextmanager

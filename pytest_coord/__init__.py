@@ -19,7 +19,7 @@ Synopsis::
 
 ================================  ======================================================================
 ``coord_server``                  a server of the test's own: fresh, empty, in memory
-``coord_server_session``          one for all tests of the session
+``coord_server_session``          one for all tests of the session, put right after each of them
 ``coord_chroot``                  its connect string, with an empty znode of the test's own behind it
 ``coord_ensemble``                three members of the test's own
 ``coord_ensemble_session``        three for all tests of the session
@@ -46,6 +46,9 @@ MARKER = (
 )
 INI = "settings of every server of coord's fixtures, NAME=VALUE a line; the marker coord goes before them"
 
+_SHARED: pytest.StashKey[list[ServerHandle | EnsembleHandle]] = pytest.StashKey()
+"""the session's servers, while they are there"""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("coord_settings", INI, type="linelist", default=[])
@@ -70,17 +73,16 @@ def coord_server(request: pytest.FixtureRequest) -> Iterator[ServerHandle]:
 
 @pytest.fixture(scope="session")
 def coord_server_session(request: pytest.FixtureRequest) -> Iterator[ServerHandle]:
-    """A ZooKeeper server for all tests of the session; see coord_chroot."""
+    """A ZooKeeper server for all tests of the session, put right after each of them; see coord_chroot."""
     from coord.testing import server_in_thread
 
-    with log_lines(), server_in_thread(**settings_of(request)) as server:
+    with log_lines(), server_in_thread(**settings_of(request)) as server, _shared(request, server):
         yield server
 
 
 @pytest.fixture
 def coord_chroot(request: pytest.FixtureRequest, coord_server_session: ServerHandle) -> str:
     """A connect string of the session's server, with a new, empty znode behind it that is / to the client."""
-    coord_server_session.restore()
     return coord_server_session.new_chroot(request.node.name)
 
 
@@ -95,11 +97,33 @@ def coord_ensemble(request: pytest.FixtureRequest) -> Iterator[EnsembleHandle]:
 
 @pytest.fixture(scope="session")
 def coord_ensemble_session(request: pytest.FixtureRequest) -> Iterator[EnsembleHandle]:
-    """Three ZooKeeper servers for all tests of the session; see its new_chroot."""
+    """Three ZooKeeper servers for all tests of the session, put right after each of them; see its
+    new_chroot."""
     from coord.testing import ensemble_in_thread
 
-    with log_lines(), ensemble_in_thread(**settings_of(request, size=3)) as ensemble:
+    with (
+        log_lines(),
+        ensemble_in_thread(**settings_of(request, size=3)) as ensemble,
+        _shared(request, ensemble),
+    ):
         yield ensemble
+
+
+@contextmanager
+def _shared(request: pytest.FixtureRequest, one: ServerHandle | EnsembleHandle) -> Iterator[None]:
+    there = request.session.stash.setdefault(_SHARED, [])
+    there.append(one)
+    try:
+        yield
+    finally:
+        there.remove(one)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """A test may leave a shared server down, or cut off: the next one finds it running."""
+    for one in item.session.stash.get(_SHARED, []):
+        one.restore()
 
 
 def settings_of(request: pytest.FixtureRequest, **defaults: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from math import inf
 from types import TracebackType
@@ -147,8 +148,15 @@ class Portal:
 
     def start(self) -> Self:
         """Start the thread; returns when it takes calls."""
-        self._thread.start()
-        self._ready.wait()
+        try:
+            self._thread.start()
+            self._ready.wait()
+        except BaseException:  # Ctrl-C: whoever called does not have the portal, and so cannot close it
+            self.closing = True
+            if self._token is not None and self._nursery is not None:
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(self._nursery.cancel_scope.cancel)
+            raise
         return self
 
     def close(self) -> None:
@@ -184,7 +192,8 @@ class Portal:
         async with trio.open_nursery() as nursery:
             self._nursery, self._token = nursery, trio.lowlevel.current_trio_token()
             self._ready.set()
-            await trio.sleep_forever()
+            if not self.closing:
+                await trio.sleep_forever()
 
     def _begin_close(self) -> None:
         if not self.closing and self._nursery is not None:

@@ -136,17 +136,22 @@ class Server:
 
     async def expire_session(self, session_id: int) -> bool:
         """Ends the session as if it had been silent for too long; returns when it is over here. False if
-        there is none, or this server does not lead."""
+        there is none, or this server does not lead (any more)."""
         replica = self.replica
-        leads = replica.serving and replica.peer.leading
-        if not leads or session_id not in replica.machine.sessions.timeouts:
+        if session_id not in replica.machine.sessions.timeouts or not self._leads:
             return False
         self.begin_turn()
         replica.expire(session_id, even_if_busy=True)
         self.settle()
         while session_id in replica.machine.sessions.timeouts:
+            if not self._leads:
+                return False
             await self._settled.park()
         return True
+
+    @property
+    def _leads(self) -> bool:
+        return self.replica.serving and self.replica.peer.leading
 
     async def _resume_stalled(self) -> None:
         """Turns for connections with more requests than one turn serves; others have theirs in between."""

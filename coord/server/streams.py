@@ -1,8 +1,8 @@
 """Clients by a trio task each: for streams that a selector cannot watch.
 
-The path for TLS, and for platforms whose selector is not pollable; other plain TCP goes through `clients`.
-Feeds the same `Connection`, with the same rules: stop reading while it is congested, send its outbox in
-order, close when it says so.
+The path for TLS, for platforms whose selector is not pollable, and for the servers of tests, whose streams
+can be held up; other plain TCP goes through `clients`. Feeds the same `Connection`, with the same rules: stop
+reading while it is congested, send its outbox in order, close when it says so.
 """
 
 from __future__ import annotations

@@ -164,10 +164,13 @@ class EmbeddedServer:
         its client is told `SessionExpired` when it connects again.
 
         `client` is a session id, or a client of kazoo's or coord's. Raises `LookupError` if there is no such
-        session, `ValueError` if the client has none, `RuntimeError` while the server is down.
+        session, `ValueError` if the client has none, `RuntimeError` while the server is down, or is a member
+        that does not lead.
         """
         session_id = session_id_of(client)
         if not await self._there().expire_session(session_id):
+            if session_id in self.sessions():
+                raise RuntimeError(f"{self!r} does not lead: ask the ensemble to end a session")
             known = ", ".join(map(in_hex, self.sessions())) or "none"
             raise LookupError(f"there is no session {in_hex(session_id)} on this server; there are: {known}")
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -166,12 +167,13 @@ class EmbeddedEnsemble:
 
 @asynccontextmanager
 async def embedded_ensemble(
-    size: int = 3, *, tick_time: float = TICK_SECONDS, **settings: Any
+    size: int = 3, *, data_dir: Path | str | None = None, tick_time: float = TICK_SECONDS, **settings: Any
 ) -> AsyncIterator[EmbeddedEnsemble]:
     """An ensemble that has a leader, with all others in step, when the block begins; it is gone when it ends.
 
-    `tick_time` and `settings` are as for `embedded_server`. A silent member is missed after half a tick.
-    Raises what `embedded_server` raises, `ValueError` for a size below 2.
+    `tick_time` and `settings` are as for `embedded_server`; in `data_dir` each member has a directory of its
+    own, named by its id. A silent member is missed after half a tick. Raises what `embedded_server` raises,
+    `ValueError` for a size below 2.
     """
     if size < 2:
         raise ValueError(f"an ensemble has at least two members, not {size}")
@@ -181,7 +183,8 @@ async def embedded_ensemble(
             port.hold()
     members = {my_id: Member(HOST, one.number, other.number) for my_id, (one, other) in ports.items()}
     settings = {"tick_time": tick_time, "client_port": 0, "members": members, **settings}
-    configs = [config_of(my_id=my_id, **settings) for my_id in members]
+    directories = {my_id: None if data_dir is None else Path(data_dir, str(my_id)) for my_id in members}
+    configs = [config_of(my_id=my_id, data_dir=directories[my_id], **settings) for my_id in members]
     async with hosting() as nursery:
         ensemble = EmbeddedEnsemble(configs, list(ports.values()), nursery)
         try:

@@ -82,14 +82,22 @@ class GatedStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._gate.passed()
-        await self._stream.send_all(data)
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            await self._gate.passed()
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._gate.passed()
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._stream.receive_some(max_bytes)
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            await self._gate.passed()  # the end of a connection is something to be heard, too
+            raise
         await self._gate.passed()
         return data
 

@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
-from itertools import count
 from typing import Any, TypeVar
 
 import trio
 from trio.testing import MockClock
 
 import coord
+from coord.bridge.outcome import Outcome
 from coord.bridge.portal import Portal
 from coord.bridge.process import as_default
 from coord.testing.embedded import EmbeddedServer, embedded_server
@@ -49,13 +48,26 @@ class _Controls:
     def __init__(self, portal: Portal, inner: EmbeddedServer | EmbeddedEnsemble) -> None:
         self._portal = portal
         self._inner = inner
-        self._numbers = count(1)
+
+    def __repr__(self) -> str:
+        return repr(self._inner)
 
     def _do(self, fn: Callable[..., Awaitable[T]], *args: object) -> T:
-        return self._portal.call(fn, *args)
+        with self._there():
+            return self._portal.call(fn, *args)
 
     def _tell(self, fn: Callable[..., T], *args: object) -> T:
-        return self._portal.call_sync(fn, *args)
+        with self._there():
+            return self._portal.call_sync(fn, *args)
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        try:
+            yield
+        except coord.ForkedClient:
+            raise
+        except coord.ClientClosed:
+            raise RuntimeError(f"{self!r} has ended: its block was left, or it has failed") from None
 
     @property
     def connect_string(self) -> str:
@@ -64,10 +76,9 @@ class _Controls:
 
     def new_chroot(self, name: str = "") -> str:
         """The connect string with a new, empty znode behind it, which is `/` to the client: for tests that
-        share a server. `name` is to be seen in the znode's."""
-        path = "/" + "-".join(filter(None, [str(next(self._numbers)), re.sub(r"[^\w.]+", "-", name)]))
-        self._do(_create, self.connect_string, path)
-        return self.connect_string + path
+        share a server. `name` is to be seen in the znode's. Raises `TimeoutError` if nobody serves."""
+        prefix = "/" + (re.sub(r"[^\w.]+", "-", name) or "chroot") + "-"
+        return self.connect_string + self._do(_create, self.connect_string, prefix)
 
     def sessions(self) -> tuple[int, ...]:
         """The ids of the sessions there are (kazoo's ``client.client_id[0]``), connected or not."""
@@ -103,9 +114,6 @@ class ServerHandle(_Controls):
 
     host = HOST
     _inner: EmbeddedServer
-
-    def __repr__(self) -> str:
-        return repr(self._inner)
 
     @property
     def port(self) -> int:
@@ -168,9 +176,6 @@ class EnsembleHandle(_Controls):
         self.members = tuple(MemberHandle(portal, member) for member in inner.members)
         """by their ids, which begin with 1"""
 
-    def __repr__(self) -> str:
-        return repr(self._inner)
-
     @property
     def leader(self) -> MemberHandle | None:
         """The member that leads, and reaches a majority; None while there is none."""
@@ -217,9 +222,12 @@ class EnsembleHandle(_Controls):
         return self._do(bounded)
 
 
-async def _create(connect_string: str, path: str) -> None:
-    async with coord.connect(connect_string, patience=LEADER_SECONDS) as zk:
-        await zk.create(path)
+async def _create(connect_string: str, prefix: str) -> str:
+    try:
+        async with coord.connect(connect_string, patience=LEADER_SECONDS) as zk:
+            return await zk.create(prefix, sequential=True)
+    except trio.TooSlowError:
+        raise TimeoutError(f"nobody at {connect_string} serves: down, or cut off? restore() it") from None
 
 
 @contextmanager
@@ -239,7 +247,7 @@ def ensemble_in_thread(size: int = 3, **settings: Any) -> Iterator[EnsembleHandl
 @contextmanager
 def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[tuple[Portal, T]]:
     """Opened in a portal; when that is closed, clients that nobody has closed go first."""
-    opened: Future[T] = Future()
+    opened: Outcome[T] = Outcome()
 
     async def host() -> None:
         try:
@@ -251,7 +259,7 @@ def _hosted(open_it: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[t
             if failure is not None and opened.done():
                 failures.append(failure)
             elif failure is not None:
-                opened.set_exception(failure)
+                opened.set_error(failure)
             raise
 
     failures: list[Exception] = []

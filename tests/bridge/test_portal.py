@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
@@ -168,3 +170,26 @@ def test_what_belongs_to_two_portals_does_not_mix(world: World) -> None:
             watch = another.watch()
             with pytest.raises(ValueError, match="another portal"):
                 one.get("/", watch=watch)
+
+
+class Interrupting(trio.abc.Clock):
+    """Ctrl-C comes when the thread is there, and the portal's `start` has not returned."""
+
+    def start_clock(self) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def current_time(self) -> float:
+        return time.monotonic()
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return deadline - self.current_time()
+
+
+def test_a_portal_whose_start_is_interrupted_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt):
+            Portal(clock=Interrupting()).start()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()

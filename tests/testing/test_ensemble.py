@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -115,6 +117,17 @@ async def test_a_session_ends_at_every_member(autojump_clock: MockClock, ensembl
 
 
 @pytest.mark.trio
+async def test_a_leader_that_loses_its_majority_cannot_end_a_session(
+    autojump_clock: MockClock, ensemble: EmbeddedEnsemble
+) -> None:
+    leader = await ensemble.wait_leader()
+    async with coord.connect(leader.connect_string) as zk:
+        ensemble.partition(leader)
+        with trio.fail_after(10), pytest.raises(RuntimeError, match="does not lead: ask the ensemble"):
+            await leader.expire_session(zk)
+
+
+@pytest.mark.trio
 async def test_a_client_that_is_cut_off_expires_and_others_do_not(
     autojump_clock: MockClock, ensemble: EmbeddedEnsemble
 ) -> None:
@@ -138,6 +151,22 @@ async def test_five_survive_two(autojump_clock: MockClock) -> None:
         await ensemble.kill_leader()
         async with coord.connect(ensemble.connect_string) as zk:
             await zk.create("/a")
+
+
+@pytest.mark.trio
+async def test_members_on_disk_have_a_directory_each(tmp_path: Path) -> None:
+    async with (
+        embedded_ensemble(data_dir=tmp_path) as ensemble,
+        coord.connect(ensemble.connect_string) as zk,
+    ):
+        await zk.create("/kept")
+        old = await ensemble.kill_leader()
+        await ensemble.wait_leader()
+        assert await zk.exists("/kept")
+        await old.start()
+        await ensemble.wait_leader()
+        assert old.serves
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "3"]
 
 
 @pytest.mark.trio

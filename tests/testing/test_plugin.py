@@ -105,6 +105,27 @@ def test_five(coord_ensemble):
     pytester.runpytest().assert_outcomes(passed=5)
 
 
+def test_what_a_test_does_to_a_shared_server_is_undone_also_if_it_fails(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        KAZOO
+        + """
+def test_fails(coord_server_session, coord_ensemble_session):
+    coord_server_session.partition()
+    coord_server_session.stop()
+    coord_ensemble_session.kill_leader()
+    coord_ensemble_session.kill_leader()
+    assert False
+
+def test_next(coord_server_session, coord_ensemble_session):
+    for one in coord_server_session, coord_ensemble_session:
+        with connected(one.new_chroot()) as zk:
+            zk.create("/a")
+    assert all(member.running for member in coord_ensemble_session.members)
+"""
+    )
+    pytester.runpytest().assert_outcomes(failed=1, passed=1)
+
+
 def test_a_marker_has_settings_and_the_ini_file_those_of_all(pytester: pytest.Pytester) -> None:
     pytester.makefile(
         ".ini", pytest=INI + "coord_settings =\n    max_session_timeout = 5\n    tick_time=0.05\n"
@@ -275,17 +296,26 @@ def test_without(coord_server):
 def test_threads_and_sockets_are_gone_after_each_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
-import os, threading
+import gc, os, threading
+
+def left():
+    gc.collect()
+    files = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    return set(threading.enumerate()), files  # others of this process are no fixture's
+
+def test_nothing_is_there_yet():
+    global before
+    before = left()
 
 def test_it(coord_server, coord_ensemble):
     coord_server.partition()
     coord_ensemble.kill_leader()
 
 def test_nothing_is_left():
-    assert [one for one in threading.enumerate() if "coord" in one.name] == []
+    assert left() == before
 """
     )
-    pytester.runpytest().assert_outcomes(passed=2)
+    pytester.runpytest().assert_outcomes(passed=3)
 
 
 def test_it_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None:

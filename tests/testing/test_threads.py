@@ -150,12 +150,18 @@ def test_dropped_connections_come_back(server: ServerHandle, client: KazooClient
 
 def test_chroots_have_nothing_in_common(server: ServerHandle) -> None:
     one, other = server.new_chroot("test_x[a/b]"), server.new_chroot()
-    assert one.endswith("/1-test_x-a-b-")
-    assert other.endswith("/2")
+    assert "/test_x-a-b-" in one
     with kazoo_client(one) as client, kazoo_client(other) as stranger:
         client.create("/a")
         assert client.get_children("/") == ["a"]
         assert stranger.get_children("/") == []
+
+
+def test_chroots_of_an_ensemble_and_of_its_members_have_nothing_in_common(ensemble: EnsembleHandle) -> None:
+    with kazoo_client(ensemble.connect_string) as client:
+        client.create("/1")
+    places = [one.new_chroot().partition("/")[2] for one in (ensemble, *ensemble.members, ensemble)]
+    assert len({*places, "1"}) == 6
 
 
 def test_an_ensemble_outlives_its_leader(ensemble: EnsembleHandle) -> None:
@@ -185,6 +191,23 @@ def test_an_ensemble_without_a_majority_has_no_leader(ensemble: EnsembleHandle) 
     assert all(member.running for member in ensemble.members)
     with pytest.raises(ValueError, match="has members 1 to 3"):
         ensemble.partition(7)
+
+
+def test_a_session_is_ended_by_who_leads(ensemble: EnsembleHandle) -> None:
+    leader = ensemble.wait_leader()
+    follower = next(one for one in ensemble.members if one is not leader)
+    with kazoo_client(ensemble.connect_string) as client:
+        with pytest.raises(RuntimeError, match=r"running> does not lead: ask the ensemble"):
+            follower.expire_session(client)
+        leader.expire_session(client)
+
+
+def test_a_server_that_is_gone_says_so() -> None:
+    with server_in_thread() as server:
+        pass
+    for use in (server.start, server.sessions, server.partition, server.new_chroot):
+        with pytest.raises(RuntimeError, match=r"<EmbeddedServer 127\.0\.0\.1:\d+ down> has ended"):
+            use()
 
 
 def test_a_program_of_asyncio_has_its_loop_for_itself() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from coord.cli import exporting, importing
+from coord.cli.completion import complete_path
 from coord.cli.grammar import cli, path_argument
 from coord.cli.importing import ON_CONFLICT
 from coord.cli.jobs import Job, patient, with_client
@@ -23,7 +24,7 @@ SECTION = "Subtrees"
 
 @cli.command("tree")
 @click.option("-L", "depth", type=click.IntRange(min=0), metavar="DEPTH", help="Draw so many levels only.")
-@click.argument("path", default="/")
+@click.argument("path", default="/", shell_complete=complete_path)
 def draw_tree(**options: Any) -> Job:
     """Draw a subtree, with sizes, owners and watches.
 
@@ -66,7 +67,7 @@ def export(**options: Any) -> Job:
 @click.option("--open-acl", is_flag=True, help="Give all znodes an open ACL instead of their own.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, write nothing, say what would be.")
 @click.argument("file")
-@click.argument("path", required=False)
+@click.argument("path", required=False, shell_complete=complete_path)
 def import_(file: str, **options: Any) -> Job:
     """Create what export has written, from a file.
 

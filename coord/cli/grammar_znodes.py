@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from coord.cli import commands, subtrees
+from coord.cli.completion import complete_path
 from coord.cli.content import Content
 from coord.cli.grammar import (
     as_bytes,
@@ -171,7 +172,7 @@ def sync(path: str) -> Job:
 
 
 @cli.command("getEphemerals")
-@click.argument("path", default="/")
+@click.argument("path", default="/", shell_complete=complete_path)
 def get_ephemerals(path: str) -> Job:
     """List the ephemerals of this session.
 

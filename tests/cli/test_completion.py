@@ -8,14 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import click
 import pytest
+from click.shell_completion import ShellComplete
 
+from coord.cli.app import GRAMMAR
 from coord.cli.completion import ANSWER_SECONDS, ask, matching
+from coord.cli.grammar import cli
 from tests.cli.conftest import Coord, Refused
 from tests.cli.running import Running
 from tests.cli.terminal import CTRL_U, ENTER, TAB, Terminal
 
 Open = Callable[[str, Sequence[str], str], Terminal]
+
+
+def _path_of(command: click.Command) -> bool:
+    return any(param.name == "path" for param in command.params)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +94,15 @@ def test_in_fish(terminal: Open, server: Running) -> None:
 def test_other_shells_are_not_there(ok: Coord, refused: Refused) -> None:
     assert "coord" in ok("completion zsh")
     assert refused("completion tcsh")[0] == 2
+
+
+@pytest.mark.parametrize("name", [name for name, one in cli.commands.items() if GRAMMAR and _path_of(one)])
+def test_every_path_is_completed(name: str) -> None:
+    before = ["file"] if name == "import" else []
+    finder = ShellComplete(
+        cli, {"obj": lambda path: ["brokers", "config"] if path == "/" else []}, "coord", ""
+    )
+    assert [item.value for item in finder.get_completions([name, *before], "/b")] == ["/brokers"]
 
 
 def test_the_only_path_is_offered_with_what_is_below_it() -> None:

@@ -1,7 +1,7 @@
 """`coord` and `python -m coord`: finds the command and hands over.
 
-Owns which command lives where. `serve`, `ensemble` and `demo` work with coord's own dependencies; the
-commands that talk to a server need click (``pip install 'coord[cli]'``).
+Owns which command lives where, and that there are standard streams. `serve`, `ensemble` and `demo` work with
+coord's own dependencies; the commands that talk to a server need click (``pip install 'coord[cli]'``).
 
 Synopsis::
 
@@ -36,8 +36,10 @@ OUTPUT_UNWANTED: Final = 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the result is the process's exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _stand_in_for_closed_streams(usable=bool(PROGRAMS.keys() & arguments[:1]))
     try:
-        code = run(list(sys.argv[1:] if argv is None else argv))
+        code = run(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -54,6 +56,20 @@ def run(arguments: Sequence[str]) -> int:
         print(WITHOUT_CLICK, file=sys.stderr)
         return 2
     return int(import_module("coord.cli.app").main(list(arguments)))
+
+
+def _stand_in_for_closed_streams(*, usable: bool) -> None:
+    """A standard stream that was closed (``>&-``) becomes one that cannot be used, so that who needs it says
+    so; or, if `usable`, one with nothing in it. Its number is not left to the next file or connection, which
+    others would take for the stream."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            wrong_way = os.O_RDONLY if number == 1 else os.O_WRONLY
+            os.open(os.devnull, os.O_RDWR if usable else wrong_way)  # takes the lowest free number
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if number == 0 else "w"))  # noqa: SIM115  for good
 
 
 if __name__ == "__main__":

@@ -55,6 +55,9 @@ class Source:
         except Damaged as error:
             self.close()
             raise Damaged(f"{self._name}: {error}") from None
+        except OSError as error:
+            self.close()
+            raise InputUnreadable(f"{self._name}: {error.strerror}") from None
         except BaseException:
             self.close()
             raise

@@ -13,6 +13,7 @@ Synopsis::
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,6 +34,8 @@ for the commands that talk to a server: pip install 'coord[cli]'"""
 OUTPUT_UNWANTED: Final = 1
 """The exit code where nobody reads what is printed."""
 
+INTERRUPTED: Final = 128 + signal.SIGINT
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the result is the process's exit code."""
@@ -46,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever reads (`| head`) has seen enough. The interpreter would try once more, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_UNWANTED
+    except KeyboardInterrupt:  # before the program was ready to end in good order
+        return INTERRUPTED
 
 
 def run(arguments: Sequence[str]) -> int:

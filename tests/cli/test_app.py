@@ -222,6 +222,21 @@ def test_as_a_process_it_ends_without_a_traceback(server: str) -> None:
     assert ran.stderr == "coord: get /missing: there is no such znode\n"
 
 
+@pytest.mark.parametrize("module", ["coord.cli.app", "click", "coord.server.serve"])
+def test_ctrl_c_while_it_starts_is_no_traceback(module: str) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from coord.__main__ import main\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        f"sys.exit(main(['serve' if 'serve' in {module!r} else 'ls', '/']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (130, "")
+
+
 # -- without click ------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -328,3 +329,13 @@ async def test_nobody_gets_in_while_an_import_fails(tmp_path: Path) -> None:
         with pytest.raises(coord.InvalidACL):
             await import_(zk, Recorder(), Source(f"{tmp_path}/made"))
         assert (await zk.get_acl("/a"))[0] == [coord.ACL(coord.Perms.READ, coord.Id("world", "anyone"))]
+
+
+@pytest.mark.parametrize("words", [[], ["shell", "-c"]])
+def test_the_file_is_closed_where_there_is_no_server(app: Coord, file: Path, words: list[str]) -> None:
+    app(f"export -o {file} /app")
+    development = [sys.executable, "-X", "dev", "-m", "coord", "--server", "127.0.0.1:1", "--timeout", "0.2"]
+    line = [*words, f"import {file}"] if words else ["import", str(file)]
+    ran = subprocess.run([*development, *line], capture_output=True, text=True, check=False)
+    assert ran.returncode == 3
+    assert re.fullmatch(r"coord: no answer from [^\n]+\n", ran.stderr)

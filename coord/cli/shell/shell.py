@@ -187,7 +187,8 @@ class Shell:
             nursery.start_soon(self._write, out)
             with trio.CancelScope() as self._scope:
                 try:
-                    code = await self._in_time(job, out)
+                    async with job.prepared():
+                        code = await self._in_time(job, out)
                 except Exception as error:
                     failed = error
                 await out.written()
@@ -208,8 +209,6 @@ class Shell:
             self.reader.complain(f"\ninterrupted; {came_to}" if came_to else "\ninterrupted")
 
     async def _in_time(self, job: Job, out: LineOutput) -> int:
-        if job.before is not None:
-            await job.before()
         with trio.move_on_after(self._target.seconds) as limit:
             subject: Any = None
             if job.needs is Needs.SHELL:

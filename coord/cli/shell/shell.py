@@ -204,9 +204,12 @@ class Shell:
         return code
 
     def _tell_interrupted(self, came_to: str = "") -> None:
-        """The terminal has written ^C and no more."""
+        """To a person the terminal has written ^C and no more; a script is told how far work came."""
+        said = f"interrupted; {came_to}" if came_to else "interrupted"
         if self.reader.person and not self._over:
-            self.reader.complain(f"\ninterrupted; {came_to}" if came_to else "\ninterrupted")
+            self.reader.complain(f"\n{said}")
+        elif came_to and not self.reader.person:
+            self.reader.complain(said)
 
     async def _in_time(self, job: Job, out: LineOutput) -> int:
         with trio.move_on_after(self._target.seconds) as limit:

@@ -28,7 +28,7 @@ from typing import Any, Final
 import click
 import trio
 
-from coord import Watch
+from coord import BadArguments, Watch
 from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure
 from coord.cli.jobs import Job, Needs
 from coord.cli.one_command import ClientsWord, Target
@@ -145,9 +145,12 @@ class Shell:
         return code
 
     async def do_again(self, text: str) -> int:
-        """For `redo`, whose own line it takes the place of."""
+        """For `redo`, whose own line it takes the place of. Raises `BadArguments` for another `redo`."""
+        words = split(text, semicolons=self.reader.semicolons)[0].words
+        if words[words[0] == "--json" :][:1] == ["redo"]:
+            raise BadArguments("the line is a redo itself", operation="redo")
         self.done[-1] = text
-        return await self._do(split(text, semicolons=self.reader.semicolons)[0].words)
+        return await self._do(words)
 
     # -- commands -------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from coord.cli.subtrees import delete_all, delete_these, list_all, set_all_acls
 from coord.cli.walk import LAST_SECONDS, Pipeline
 from coord.testing import embedded_server
 from tests.cli.conftest import Coord, Refused
-from tests.cli.many import create_many
+from tests.cli.many import cancel_after_turns, create_many
 from tests.cli.recorder import Recorder
 
 COUNT = 2500
@@ -216,9 +216,3 @@ async def many(zk: coord.Client, root: str, count: int) -> None:
         transaction.create(root)
         for number in range(count):
             transaction.create(f"{root}/{number}")
-
-
-async def cancel_after_turns(scope: trio.CancelScope, turns: int) -> None:
-    for _ in range(turns):
-        await trio.lowlevel.checkpoint()
-    scope.cancel()

@@ -40,7 +40,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("coord.state", "coord.zab", "coord.storage", "coord.server"),
     ),
     "coord.cli": (
-        *("coord", "coord.__main__", "coord.cli", "coord.errors", "coord.wire.records", "recipes"),
+        *(
+            "coord",
+            "coord.__main__",
+            "coord.cli",
+            "coord.errors",
+            "coord.limits",
+            "coord.wire.records",
+            "recipes",
+        ),
         *("coord.client.hosts", "coord.client.paths", "coord.client.words"),
     ),
     "coord.bridge": ("coord", "coord.errors", "coord.bridge", "recipes"),

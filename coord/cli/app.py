@@ -9,7 +9,7 @@ script can act on; a traceback would be a bug.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import click
@@ -26,6 +26,7 @@ from coord.cli import (
 from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure, one_line
 from coord.cli.grammar import cli
 from coord.cli.one_command import Interrupted
+from coord.cli.printing import OutputFailed
 
 GRAMMAR: Final = (
     grammar_znodes,
@@ -42,7 +43,7 @@ GRAMMAR: Final = (
 def main(arguments: Sequence[str]) -> int:
     """Runs `coord ARGUMENTS` and returns the exit code. Without any it shows the help, and fails."""
     try:
-        code = cli.main(list(arguments) or ["--help"], prog_name="coord", standalone_mode=False)
+        code = _read(arguments)()
     except click.exceptions.Exit as end:
         return end.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -59,6 +60,15 @@ def main(arguments: Sequence[str]) -> int:
             _complain(failed.message)
         return failed.exit_code
     return code if arguments else USAGE
+
+
+def _read(arguments: Sequence[str]) -> Callable[[], int]:
+    """What the arguments ask for; their help and the like are printed here. Raises `OutputFailed`."""
+    try:
+        found = cli.main(list(arguments) or ["--help"], prog_name="coord", standalone_mode=False)
+    except OSError as error:
+        raise OutputFailed(f"the output cannot be written: {error.strerror}") from None
+    return found if callable(found) else lambda: int(found)
 
 
 def _complain(message: str) -> None:

@@ -9,6 +9,8 @@ Rule that holds here: the grammar is the same for `coord …` and for a line of 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Final
@@ -112,8 +114,11 @@ file_option = click.option(
     "-f", "--file", metavar="FILE", help="Take the data from this file; -: from standard input."
 )
 stat_option = click.option("-s", "with_stat", is_flag=True, help="Print the Stat as well.")
+VERSION: Final = click.IntRange(-(1 << 31), (1 << 31) - 1)
+"""The versions that there can be, and -1."""
+
 version_option = click.option(
-    "-v", "version", type=int, default=-1, help="Only if the znode has this version (-1: any)."
+    "-v", "version", type=VERSION, default=-1, help="Only if the znode has this version (-1: any)."
 )
 
 
@@ -164,9 +169,9 @@ def cli(**_: object) -> None:
 @cli.result_callback()
 def carry_out(
     job: Job, servers: str, seconds: float, auth: tuple[tuple[str, str], ...], *, as_json: bool
-) -> int:
-    """What follows the parsing of a command line (not of a shell's line): the job in a session of its own."""
-    return perform(job, Target(servers, seconds, auth), as_json=as_json)
+) -> Callable[[], int]:
+    """What is to follow the parsing of a command line (not of a shell's): the job in a session of its own."""
+    return partial(perform, job, Target(servers, seconds, auth), as_json=as_json)
 
 
 # -- programs of their own (coord.__main__ runs them; here they are only listed) -------------------------

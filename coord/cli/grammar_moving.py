@@ -75,4 +75,5 @@ def import_(file: str, **options: Any) -> Job:
     atomic: if it ends early, it says how many znodes are done, and --on-conflict skip goes on from there.
     """
     source = Source(file)
-    return patient(replace(with_client(importing.import_, source, **options), before=source.check))
+    job = with_client(importing.import_, source, **options)
+    return patient(replace(job, before=source.check, after=source.close))

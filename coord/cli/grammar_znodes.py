@@ -14,6 +14,7 @@ from coord.cli import commands, subtrees
 from coord.cli.completion import complete_path
 from coord.cli.content import Content
 from coord.cli.grammar import (
+    VERSION,
     as_bytes,
     cli,
     file_option,
@@ -150,7 +151,7 @@ def get_acl(**options: Any) -> Job:
 
 @cli.command("setAcl")
 @stat_option
-@click.option("-v", "version", type=int, default=-1, help="Only if the ACL has this version (-1: any).")
+@click.option("-v", "version", type=VERSION, default=-1, help="Only if the ACL has this version (-1: any).")
 @click.option("-R", "recursive", is_flag=True, help="Also on everything below.")
 @path_argument
 @click.argument("acl", callback=read_acl)

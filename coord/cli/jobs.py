@@ -13,8 +13,8 @@ Synopsis::
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Concatenate, ParamSpec, Protocol
@@ -73,7 +73,8 @@ class Job:
     `patient`: it may take as long as it takes, once connected (a live view, work on a whole subtree, a
     command run under a lock); the time-out of the command line bounds only the connecting.
     `before`: to be awaited before there is a connection (reads standard input, which may take its time); the
-    command itself reads what was not read before. `session_timeout`: of its session, in seconds, where it has
+    command itself reads what was not read before. `after`: to be called at the end, whether the job was done
+    or not (closes what `before` opened). `session_timeout`: of its session, in seconds, where it has
     one of its own. `failure`: the exit code of whatever goes wrong, where the others are not `coord`'s own.
     """
 
@@ -83,8 +84,20 @@ class Job:
     options: dict[str, Any]
     patient: bool = False
     before: Callable[[], Awaitable[object]] | None = None
+    after: Callable[[], object] | None = None
     session_timeout: float = 10.0
     failure: int | None = None
+
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[None]:
+        """Around the connecting and the doing."""
+        try:
+            if self.before is not None:
+                await self.before()
+            yield
+        finally:
+            if self.after is not None:
+                self.after()
 
     async def do(self, subject: Any, out: Output) -> int:
         """`subject` is what the job needs: a client, a connect string, …, or None. Returns the exit code."""

@@ -100,7 +100,8 @@ class Performance:
             nursery.start_soon(self._write)
             try:
                 with self._scope:
-                    code = await self._do()
+                    async with self.job.prepared():
+                        code = await self._do()
             except Exception as error:
                 self._ended_by = self._ended_by or error
             if self.job.patient:
@@ -112,8 +113,6 @@ class Performance:
 
     async def _do(self) -> int:
         job, target = self.job, self.target
-        if job.before is not None:
-            await job.before()
         with trio.move_on_after(target.seconds) as limit:
             if job.needs is not Needs.CLIENT:
                 if job.patient:

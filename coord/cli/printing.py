@@ -6,7 +6,8 @@ Rules that hold here:
 
 - A reader that takes its time, as a pager does, costs neither the session nor the time-out: results of a job
   that is not patient are written when its session has ended, those of a patient one by a thread meanwhile.
-- The bar is on standard error, and only where that is a terminal and no results are written to one.
+- The bar is on standard error, and only where that is a terminal. It goes as soon as results are written,
+  unless they go to a file: whoever reads them from a pipe may be a pager, on the same terminal.
 - Standard output is written to in bytes and not through Python's buffer, whose lock a thread that is left
   behind (Ctrl-C while the reader is slow) would hold at the interpreter's end.
 
@@ -21,10 +22,11 @@ Synopsis::
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 import trio
@@ -51,8 +53,8 @@ class Printer:
     def __init__(self, *, as_json: bool = False, at_once: bool = False) -> None:
         self.as_json = as_json
         self._at_once = at_once
-        self._terminal = sys.stdout.isatty()
-        self._draws = self._terminal and not as_json
+        self._to_file = _is_file(sys.stdout)
+        self._draws = sys.stdout.isatty() and not as_json
         self._unwritten = bytearray()
         self._more = trio.Event()
         self._all_written = trio.Event()
@@ -60,7 +62,7 @@ class Printer:
         self._progress: Progress | None = None
 
     def __call__(self, result: Result) -> None:
-        if self._progress is not None and self._terminal:
+        if self._progress is not None and not self._to_file:
             self._progress.hide()
         if isinstance(result, Note):
             click.echo(printed(result, as_json=self.as_json), nl=False, err=True)
@@ -182,6 +184,13 @@ def _bar(label: str, total: int | None, done: int) -> Any:
     bar.add_task(label, total=total, completed=done)
     bar.start()
     return bar
+
+
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:
+        return False
 
 
 def drawn(drawing: Any) -> bytes:

@@ -3,7 +3,8 @@
 Owns the shapes of ``--json``: one line of JSON each, an object. Pure; knows neither connections nor commands.
 
 Rule that holds here: text and JSON say the same; znode data in JSON is ``"data"`` where it is UTF-8, else
-``"data_base64"``, and null where the znode's data is null.
+``"data_base64"``, and null where it was not read. A znode whose data is null has empty data here, as for all
+clients of coord.
 
 Synopsis::
 

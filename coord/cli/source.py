@@ -25,7 +25,7 @@ from typing import BinaryIO, Final
 import trio
 
 from coord import ACL, Id, Perms
-from coord.cli.content import InputUnreadable, open_file
+from coord.cli.content import STANDARD_INPUT, InputUnreadable, open_file
 from coord.cli.transfer import Damaged, Reader, Znode
 
 CHECKED_AT_A_TIME: Final = 500
@@ -49,12 +49,17 @@ class Source:
         """Reads all of it, once. Raises `InputUnreadable`, `Damaged`."""
         if self._file is not None:
             return
-        self._file = await trio.to_thread.run_sync(_seekable, self._name, abandon_on_cancel=True)
+        # What is opened by a thread that was left behind, nobody closes; a file opens at once.
+        may_wait = self._name == STANDARD_INPUT or not await trio.Path(self._name).is_file()
+        self._file = await trio.to_thread.run_sync(_seekable, self._name, abandon_on_cancel=may_wait)
         try:
             await self._check(self._reader())
         except Damaged as error:
             self.close()
             raise Damaged(f"{self._name}: {error}") from None
+        except OSError as error:
+            self.close()
+            raise InputUnreadable(f"{self._name}: {error.strerror}") from None
         except BaseException:
             self.close()
             raise

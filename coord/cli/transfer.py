@@ -40,6 +40,7 @@ from coord.cli.results import acl_json, data_json
 from coord.cli.texts import LETTERS
 from coord.client.paths import check_path
 from coord.errors import BadArguments
+from coord.limits import TTL_MS_MAX
 from coord.wire.records import ACL, Id
 
 Format = Literal["json", "cbor"]
@@ -187,6 +188,10 @@ def _znode(where: str, record: dict[str, Any]) -> Znode:
     container, ephemeral = (
         _field(where, record, name, bool) if name in record else False for name in ("container", "ephemeral")
     )
+    if ttl_ms is not None and (container or not 0 < ttl_ms <= TTL_MS_MAX):
+        raise Damaged(
+            f"{where}: ttl_ms: no znode has a TTL of {ttl_ms} ms{' and is a container' * container}"
+        )
     return Znode(path, _data(where, record), _acl(where, record), ttl_ms, container, ephemeral)
 
 
@@ -197,12 +202,7 @@ def _data(where: str, record: dict[str, Any]) -> bytes:
         except (binascii.Error, ValueError) as error:
             raise Damaged(f"{where}: data_base64: {error}") from None
     data = record.get("data")
-    if isinstance(data, bytes):
-        return data
-    try:
-        return bytes(_field(where, record, "data", str).encode())
-    except UnicodeEncodeError as error:
-        raise Damaged(f"{where}: data: not text: {error.reason}") from None
+    return data if isinstance(data, bytes) else bytes(_field(where, record, "data", str).encode())
 
 
 def _acl(where: str, record: dict[str, Any]) -> tuple[ACL, ...]:
@@ -227,4 +227,9 @@ def _field(where: str, record: dict[str, Any], name: str, kind: type) -> Any:
     if type(value) is not kind:
         what = {str: "text", int: "a number", bool: "true or false", list: "a list"}[kind]
         raise Damaged(f"{where}: {name} is missing or not {what}")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Damaged(f"{where}: {name}: not text: {error.reason}") from None
     return value

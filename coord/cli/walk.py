@@ -38,6 +38,8 @@ PORTION_BYTES: Final = 256 * 1024
 """What is changed with one request."""
 
 UNDER_WAY: Final = 4
+LAST_SECONDS: Final = 2.0
+"""So long a request that is under way when its work is cancelled may take to be answered."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -132,13 +134,16 @@ class Pipeline:
     """Work under way, a few pieces at a time, each begun before the next one.
 
     After a piece has raised a `CoordError` nothing more is begun, what is under way comes to its end, and the
-    error is raised by `do` or at the end of the block.
+    error is raised by `do` or at the end of the block. Cancelled, it begins nothing more either, and what is
+    under way has `LAST_SECONDS` to come to its end: servers do what was sent to them, whoever waits for it.
     """
 
     def __init__(self, under_way: int = UNDER_WAY) -> None:
+        self._count = under_way
         self._places = trio.Semaphore(under_way)
         self._nurseries = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
+        self._scopes: set[trio.CancelScope] = set()
         self._failure: CoordError | None = None
 
     async def do(self, piece: Callable[[], Awaitable[object]]) -> None:
@@ -146,17 +151,22 @@ class Pipeline:
         assert self._nursery is not None, "it is used within its block"
         await self._places.acquire()
         if self._failure is not None:
-            raise self._failure
-        await self._nursery.start(self._run, piece)
-
-    async def _run(self, piece: Callable[[], Awaitable[object]], task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
-        try:
-            await piece()
-        except CoordError as error:
-            self._failure = self._failure or error
-        finally:
             self._places.release()
+            raise self._failure
+        begun = trio.Event()
+        self._nursery.start_soon(self._run, piece, begun)
+        await begun.wait()
+
+    async def _run(self, piece: Callable[[], Awaitable[object]], begun: trio.Event) -> None:
+        begun.set()
+        with trio.CancelScope(shield=True) as scope:
+            self._scopes.add(scope)
+            try:
+                await piece()
+            except CoordError as error:
+                self._failure = self._failure or error
+        self._scopes.remove(scope)
+        self._places.release()
 
     async def __aenter__(self) -> Self:
         self._nursery = await self._nurseries.__aenter__()
@@ -166,7 +176,13 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The block's own exception is not the nursery's: it leaves as it is, when all work has ended.
-        await self._nurseries.__aexit__(None, None, None)
+        try:
+            for _ in range(self._count):
+                await self._places.acquire()
+        finally:
+            for scope in self._scopes:
+                scope.deadline = trio.current_time() + LAST_SECONDS
+            await self._nurseries.__aexit__(None, None, None)
         if self._failure is not None and error is None:
             raise self._failure
 

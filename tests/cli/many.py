@@ -1,4 +1,4 @@
-"""Many znodes at once, for tests of work that takes its time."""
+"""Many znodes at once, for tests of work that takes its time, and that work ended somewhere in its midst."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ def create_many(server: str, root: str, count: int, data: bytes = b"") -> list[s
 
     trio.run(create)
     return paths
+
+
+async def cancel_after_turns(scope: trio.CancelScope, turns: int) -> None:
+    """After so many turns of the scheduler: at another moment of the work for each number."""
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()

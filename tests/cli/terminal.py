@@ -36,7 +36,7 @@ Shown = str | re.Pattern[str] | Callable[[], bool]
 """What a screen shows: a text, a match, or a condition."""
 
 UP, DOWN, TAB, ENTER = "\x1b[A", "\x1b[B", "\t", "\r"
-CTRL_C, CTRL_D, CTRL_R, CTRL_U = "\x03", "\x04", "\x12", "\x15"
+CTRL_C, CTRL_D, CTRL_R, CTRL_U, CTRL_Z = "\x03", "\x04", "\x12", "\x15", "\x1a"
 
 
 class _AnsweringScreen(pyte.Screen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -98,6 +99,9 @@ def test_the_rest(ok: Coord, server: str) -> None:
         ("create -c -e /a", 2, "-c cannot be combined with -s or -e"),
         ("create -t 5 -e /a", 2, "-t cannot be combined with -e or -c"),
         ("setAcl /a world:r", 2, "expected scheme:id:perms"),
+        ("set -v 2147483648 /a x", 2, "Invalid value for '-v'"),
+        ("setAcl -v -2147483649 /a world:anyone:r", 2, "Invalid value for '-v'"),
+        ("multi 'check -v 9999999999 /a'", 2, "Invalid value for '-v'"),
         ("--timeout 0 get /a", 2, "--timeout"),
         ("--server a:b get /a", 2, "not host:port"),
         ("--auth hunter2 get /a", 2, "expected scheme:credentials"),
@@ -146,12 +150,41 @@ def four_letter_word(server: str, word: bytes) -> str:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' /dev/full")
-def test_output_that_cannot_be_written_is_no_lost_connection(server: str) -> None:
-    command = [sys.executable, "-m", "coord", "--server", server, "ls", "/"]
+@pytest.mark.parametrize("words", [["ls", "/"], ["--help"], ["get", "--help"], ["--version"]])
+def test_output_that_cannot_be_written_is_no_lost_connection(server: str, words: list[str]) -> None:
+    command = [sys.executable, "-m", "coord", "--server", server, *words]
     with open("/dev/full", "w") as full:
         ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.returncode == 1
     assert ran.stderr == "coord: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "error"),
+    [
+        ("get / >&-", 1, "coord: the output cannot be written: Bad file descriptor\n"),
+        ("ls -R /zookeeper >&-", 1, "the output cannot be written: Bad file descriptor"),
+        ("--help >&-", 1, "coord: the output cannot be written: Bad file descriptor\n"),
+        ("get /missing 2>&-", 1, ""),
+        ("get /missing <&- >&- 2>&-", 1, ""),
+        ("set / -f - <&-", 2, "coord: -: Bad file descriptor\n"),
+        ("import - <&-", 2, "coord: -: Bad file descriptor\n"),
+        ("shell <&-", 2, "coord: standard input: Bad file descriptor\n"),
+        ("shell -c 'get /' <&-", 0, ""),
+    ],
+)
+def test_standard_streams_may_be_closed(command: list[str], line: str, code: int, error: str) -> None:
+    """Python has None for them, and the next connection has their number."""
+    ran = subprocess.run(f"{shlex.join(command)} {line}", shell=True, capture_output=True, text=True)
+    assert ran.returncode == code
+    assert error in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_program_needs_no_standard_streams() -> None:
+    line = f"{shlex.join([sys.executable, '-m', 'coord', 'demo', '--list'])} <&- >&-"
+    ran = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_the_servers_may_come_from_the_environment(
@@ -187,6 +220,21 @@ def test_as_a_process_it_ends_without_a_traceback(server: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr == "coord: get /missing: there is no such znode\n"
+
+
+@pytest.mark.parametrize("module", ["coord.cli.app", "click", "coord.server.serve"])
+def test_ctrl_c_while_it_starts_is_no_traceback(module: str) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from coord.__main__ import main\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        f"sys.exit(main(['serve' if 'serve' in {module!r} else 'ls', '/']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (130, "")
 
 
 # -- without click ------------------------------------------------------------------------------------

@@ -50,10 +50,12 @@ def last_words(process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("before", [[], ["shell", "-c"]])
 def test_a_signal_ends_the_work_and_says_how_far_it_came(
-    command: list[str], large: str, number: signal.Signals, code: int
+    command: list[str], large: str, number: signal.Signals, code: int, before: list[str]
 ) -> None:
-    with running(command, "export", large) as process:
+    words = [*before, f"export {large}"] if before else ["export", large]
+    with running(command, *words) as process:
         process.send_signal(number)
         assert process.wait(10) == code
         label, _, done = last_words(process).rpartition(" ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,11 @@ from coord.cli.exporting import Kind, export, kind_of
 from coord.cli.importing import ON_CONFLICT, OnConflict, import_
 from coord.cli.jobs import Advance
 from coord.cli.source import Source
+from coord.cli.subtrees import delete_all
 from coord.cli.transfer import FORMATS
 from coord.testing import embedded_server
 from tests.cli.conftest import Coord, Ran, Refused
-from tests.cli.many import create_many
+from tests.cli.many import cancel_after_turns, create_many
 from tests.cli.recorder import Recorder
 
 
@@ -328,3 +330,46 @@ async def test_nobody_gets_in_while_an_import_fails(tmp_path: Path) -> None:
         with pytest.raises(coord.InvalidACL):
             await import_(zk, Recorder(), Source(f"{tmp_path}/made"))
         assert (await zk.get_acl("/a"))[0] == [coord.ACL(coord.Perms.READ, coord.Id("world", "anyone"))]
+
+
+@pytest.mark.trio
+async def test_an_import_that_is_cancelled_leaves_no_way_in_and_says_truly_how_far_it_came(
+    tmp_path: Path,
+) -> None:
+    """Wherever it is cancelled: also the znodes whose creation was under way have no ACL but their own."""
+    reading = [{"scheme": "world", "id": "anyone", "perms": "rd"}]
+    znodes = [{"path": "/a", "data": ""}, {"path": "/a/b", "data": ""}]
+    znodes += [{"path": f"/a/b/{number}", "data": ""} for number in range(1200)]
+    records = [
+        {"export": "coord", "version": 1, "path": "/a"},
+        *({**znode, "acl": reading} for znode in znodes),
+        {"end": True, "znodes": len(znodes)},
+    ]
+    (tmp_path / "shut").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    async with embedded_server() as server, coord.connect(server.connect_string) as zk:
+        for turns in range(0, 200, 8):
+            out = Recorder()
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(cancel_after_turns, scope, turns)
+                    await import_(zk, out, Source(f"{tmp_path}/shut"))
+                    nursery.cancel_scope.cancel()
+            there = [path for path in ("/a", "/a/b") if await zk.exists(path)]
+            count = await zk.count_descendants("/a") + 1 if there else 0
+            assert count == out.progressed.get("importing", 0), turns
+            for path in there:
+                assert (await zk.get_acl(path))[0] == [
+                    coord.ACL(coord.Perms.READ | coord.Perms.DELETE, coord.Id("world", "anyone"))
+                ]
+            if there:
+                await delete_all(zk, Recorder(), "/a")
+
+
+@pytest.mark.parametrize("words", [[], ["shell", "-c"]])
+def test_the_file_is_closed_where_there_is_no_server(app: Coord, file: Path, words: list[str]) -> None:
+    app(f"export -o {file} /app")
+    development = [sys.executable, "-X", "dev", "-m", "coord", "--server", "127.0.0.1:1", "--timeout", "0.2"]
+    line = [*words, f"import {file}"] if words else ["import", str(file)]
+    ran = subprocess.run([*development, *line], capture_output=True, text=True, check=False)
+    assert ran.returncode == 3
+    assert re.fullmatch(r"coord: no answer from [^\n]+\n", ran.stderr)

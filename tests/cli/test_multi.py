@@ -82,10 +82,10 @@ def test_what_cannot_be_read_is_refused_before_anything_is_sent(
 
 def test_a_file_may_have_lines_and_comments(ok: Coord, refused: Refused, tmp_path: Path) -> None:
     script = tmp_path / "script"
-    script.write_text("# of a file\ncreate /script 'two\nlines'  # with data\ndelete /script\n")
-    assert ok(f"multi -f {script}") == "1. create /script: done\n2. delete /script: done\n"
-    script.write_text("delete /script\nset /script 'x\n")
-    assert refused(f"multi -f {script}") == (2, f"{script}: line 2, column 13: the quote is not closed")
+    script.write_text("# of a file\ncreate /noted 'two\nlines'  # with data\ndelete /noted\n")
+    assert ok(f"multi -f {script}") == "1. create /noted: done\n2. delete /noted: done\n"
+    script.write_text("delete /noted\nset /noted 'x\n")
+    assert refused(f"multi -f {script}") == (2, f"{script}: line 2, column 12: the quote is not closed")
 
 
 def test_operations_from_standard_input_and_data_from_files(command: list[str], tmp_path: Path) -> None:

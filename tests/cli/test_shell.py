@@ -15,7 +15,7 @@ import pytest
 
 from coord import Client, NoNode
 from tests.cli.running import Running
-from tests.cli.terminal import CTRL_C, CTRL_D, CTRL_R, ENTER, TAB, UP, Terminal
+from tests.cli.terminal import CTRL_C, CTRL_D, CTRL_R, CTRL_Z, ENTER, TAB, UP, Terminal
 
 OpenShell = Callable[..., Terminal]
 
@@ -286,6 +286,24 @@ def test_several_lines_are_pasted_at_once(server: Running, open_shell: OpenShell
     shell.wait_for("get /nope: there is no such znode")
     shell.wait_for("\n1\n")
     shell.wait_for("(CONNECTED) 3]")
+
+
+def test_ctrl_z_stops_it_and_fg_goes_on_with_the_line(server: Running, tmp_path: Path) -> None:
+    environment = {"PS1": "bash>", "XDG_STATE_HOME": str(tmp_path / "state")}
+    with Terminal(["bash", "--norc", "-i"], environment=environment) as terminal:
+        terminal.type(f"{sys.executable} -m coord --server {server.address} shell" + ENTER)
+        terminal.wait_for("(CONNECTED) 0]")
+        terminal.type("create /suspended")
+        for turn in range(1, 6):
+            terminal.wait_for(lambda: not terminal.cooked)
+            terminal.type(CTRL_Z)
+            terminal.wait_for(re.compile(rf"(?s)(.*?Stopped.*?bash>){{{turn}}}"))
+            terminal.type("fg" + ENTER)
+        terminal.wait_for(lambda: not terminal.cooked)
+        terminal.type(ENTER)
+        terminal.wait_for("(CONNECTED) 1]")
+        terminal.type(CTRL_D)
+        terminal.wait_for(re.compile("bash>$", re.MULTILINE))
 
 
 def test_the_window_may_change(server: Running, open_shell: OpenShell) -> None:

@@ -80,6 +80,10 @@ def test_credentials_are_secrets_even_in_lines_that_cannot_be_read() -> None:
         "  ADDAUTH digest 'a",
         "ls /; addauth digest a:b",
         "--auth a:b x",
+        "adauth digest a:b",
+        "add\\auth digest a:b",
+        "add'auth' digest a:b",
     ):
-        assert is_secret(line)
+        assert is_secret(line), line
     assert not is_secret("get /addauthority")
+    assert not is_secret("setAcl /a digest:ann:K1f=:r")

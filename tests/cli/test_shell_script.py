@@ -93,6 +93,14 @@ def test_a_line_is_the_command_line_without_coord(ok: Coord) -> None:
     assert "\n  serve " not in listed
 
 
+@pytest.mark.parametrize("lines", ["redo 0\n", "--json redo 0\n", "redo 1\n're'do 0\n"])
+def test_a_redo_is_not_done_again(script: Script, lines: str) -> None:
+    ran = script(lines, "--keep-going")
+    assert ran.returncode != 0
+    assert ran.stderr.endswith(": redo: the line is a redo itself\n")
+    assert "Traceback" not in ran.stderr
+
+
 def test_json_goes_for_the_shell_or_for_a_line(ok: Coord) -> None:
     everything = ok("--json shell -c 'create /json 1; get -w /json; set /json 2; sync /; delete /json'")
     created, data, event, _ = map(json.loads, everything.splitlines())

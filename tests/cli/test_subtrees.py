@@ -6,18 +6,20 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 import coord
 from coord.cli.jobs import Advance
 from coord.cli.subtrees import delete_all, delete_these, list_all, set_all_acls
-from coord.cli.walk import Pipeline
+from coord.cli.walk import LAST_SECONDS, Pipeline
 from coord.testing import embedded_server
 from tests.cli.conftest import Coord, Refused
-from tests.cli.many import create_many
+from tests.cli.many import cancel_after_turns, create_many
 from tests.cli.recorder import Recorder
 
 COUNT = 2500
@@ -161,19 +163,56 @@ async def test_pieces_are_begun_in_order_and_the_first_failure_ends_it() -> None
 
 
 @pytest.mark.trio
-async def test_a_cancelled_pipeline_leaves_no_piece_behind() -> None:
+async def test_a_cancelled_pipeline_ends_what_is_under_way_and_leaves_no_piece_behind(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     ended: list[int] = []
+    cancelled: list[int] = []
 
-    async def piece(number: int) -> None:
+    async def piece(number: int, seconds: float) -> None:
         try:
-            await trio.sleep_forever()
-        finally:
+            await trio.sleep(seconds)
             ended.append(number)
+        except trio.Cancelled:
+            cancelled.append(number)
+            raise
 
     with trio.CancelScope() as scope:
         async with Pipeline(2) as pipeline:
-            await pipeline.do(partial(piece, 1))
-            await pipeline.do(partial(piece, 2))
+            await pipeline.do(partial(piece, 1, 1))
+            await pipeline.do(partial(piece, 2, inf))
             scope.cancel()
-            await pipeline.do(partial(piece, 3))
-    assert sorted(ended) == [1, 2]
+            await pipeline.do(partial(piece, 3, 0))
+    assert (ended, cancelled, trio.current_time()) == ([1], [2], LAST_SECONDS)
+
+    with trio.move_on_after(1) as scope:  # while the end is waited for
+        async with Pipeline(2) as pipeline:
+            await pipeline.do(partial(piece, 4, 2))
+            await pipeline.do(partial(piece, 5, inf))
+    assert (ended, cancelled) == ([1, 4], [2, 5])
+    assert trio.current_time() == LAST_SECONDS + 1 + LAST_SECONDS
+
+
+@pytest.mark.trio
+async def test_a_deletion_that_is_cancelled_says_truly_how_far_it_came(zk: coord.Client) -> None:
+    """Wherever it is cancelled: what the server did is what was told."""
+    root, out = "/counted", Recorder()
+    for turn in range(12):
+        await many(zk, root, 300)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_after_turns, scope, 10 * turn)
+                await delete_all(zk, out, root, batch=7)
+                nursery.cancel_scope.cancel()
+        left = await zk.count_descendants(root) + 1 if await zk.exists(root) else 0
+        assert out.progressed.get("deleting", 0) == 301 - left, turn
+        if left:
+            await delete_all(zk, Recorder(), root)
+        out.progressed.clear()
+
+
+async def many(zk: coord.Client, root: str, count: int) -> None:
+    async with zk.transaction() as transaction:
+        transaction.create(root)
+        for number in range(count):
+            transaction.create(f"{root}/{number}")

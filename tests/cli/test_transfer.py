@@ -39,7 +39,10 @@ def test_what_is_written_is_read_again(
     children: dict[str, tuple[bytes, tuple[ACL, ...], int | None, bool]],
 ) -> None:
     znodes = [Znode("/a", b"", OPEN)]
-    znodes += [Znode(f"/a/{name}", *fields) for name, fields in children.items()]
+    znodes += [
+        Znode(f"/a/{name}", data, acl, ttl_ms, container and ttl_ms is None)
+        for name, (data, acl, ttl_ms, container) in children.items()
+    ]
     for form in FORMATS:
         assert read(export(znodes, form)) == znodes
 
@@ -115,7 +118,19 @@ HEADER = b'{"export": "coord", "version": 1, "path": "/a"}\n'
             HEADER + line(acl=[{"scheme": "world", "id": "x", "perms": "rx"}]),
             "line 2: acl: there is no permission 'x'",
         ),
+        (
+            HEADER + line(acl=[{"scheme": "world", "id": "\ud800", "perms": "r"}]),
+            "line 2: id: not text",
+        ),
+        (HEADER.replace(b"/a", b"\\ud800"), "line 1: path: not text"),
+        (HEADER + line(path="/\ud800"), "line 2: path: not text"),
         (HEADER + line(ttl_ms=True), "line 2: ttl_ms is missing or not a number"),
+        (HEADER + line(ttl_ms=0), "line 2: ttl_ms: no znode has a TTL of 0 ms"),
+        (HEADER + line(ttl_ms=1 << 40), "line 2: ttl_ms: no znode has a TTL of 1099511627776 ms"),
+        (
+            HEADER + line(ttl_ms=5, container=True),
+            "line 2: ttl_ms: no znode has a TTL of 5 ms and is a container",
+        ),
         (HEADER + b'{"end": true, "znodes": 1}\n', "line 2: 1 znodes are said to be there, not 0"),
         (HEADER + b'{"end": true, "znodes": 0}\n{}\n', "line 3: something follows the end"),
         (cbor2.dumps({"export": "coord"}), "offset 0: version None of the format"),

@@ -70,7 +70,7 @@ async def history(shell: Shell, out: Output) -> None:
 
 
 async def redo(shell: Shell, out: Output, number: int) -> int:
-    """Raises `NoSuchLine`."""
+    """Raises `NoSuchLine`, and `BadArguments` for a line that is a ``redo`` itself, as this very one is."""
     if not 0 <= number < len(shell.done):
         raise NoSuchLine(f"there is no line {number}; `history` lists them", operation="redo")
     return await shell.do_again(shell.done[number])

@@ -47,7 +47,8 @@ _PARTS: Final = r"""
 """
 _PLAIN: Final = re.compile(_PARTS.format(end=""), re.VERBOSE)
 _WITH_SEMICOLONS: Final = re.compile(_PARTS.format(end=";"), re.VERBOSE)
-_SECRET: Final = re.compile(r"(?:^|[\s;'\"])(?:addauth|--auth)\b", re.IGNORECASE)
+_QUOTING: Final = re.compile(r"[\\'\"]")
+_SECRET: Final = re.compile(r"(?:^|[\s;])(?:addauth|--auth)\b|\bdigest\s+\S+:", re.IGNORECASE)
 
 
 def split(text: str, *, semicolons: bool = False) -> list[Command]:
@@ -91,5 +92,5 @@ def before_cursor(text: str) -> Cursor:
 
 
 def is_secret(text: str) -> bool:
-    """Does it carry credentials, closed quotes or not?"""
-    return bool(_SECRET.search(text))
+    """Does it carry credentials, closed quotes or not, even if the command's name is misspelt?"""
+    return bool(_SECRET.search(_QUOTING.sub("", text)))

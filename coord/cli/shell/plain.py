@@ -18,6 +18,7 @@ from typing import Final
 import click
 import trio
 
+from coord.cli.content import InputUnreadable
 from coord.cli.printing import write_bytes
 from coord.cli.shell.reader import Prompt, Tone
 
@@ -81,7 +82,10 @@ class StandardInput(Speaker):
     async def read(self) -> str:
         while b"\n" not in self._read and not self._ended:
             await self._wait_readable()
-            more = os.read(self._file, READ_BYTES)
+            try:
+                more = os.read(self._file, READ_BYTES)
+            except OSError as error:
+                raise InputUnreadable(f"standard input: {error.strerror}") from None
             self._read += more
             self._ended = not more
         if not self._read:

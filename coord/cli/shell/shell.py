@@ -28,7 +28,7 @@ from typing import Any, Final
 import click
 import trio
 
-from coord import Watch
+from coord import BadArguments, Watch
 from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure
 from coord.cli.jobs import ExitWith, Job, Needs
 from coord.cli.one_command import ClientsWord, Target
@@ -145,9 +145,12 @@ class Shell:
         return code
 
     async def do_again(self, text: str) -> int:
-        """For `redo`, whose own line it takes the place of."""
+        """For `redo`, whose own line it takes the place of. Raises `BadArguments` for another `redo`."""
+        words = split(text, semicolons=self.reader.semicolons)[0].words
+        if words[words[0] == "--json" :][:1] == ["redo"]:
+            raise BadArguments("the line is a redo itself", operation="redo")
         self.done[-1] = text
-        return await self._do(split(text, semicolons=self.reader.semicolons)[0].words)
+        return await self._do(words)
 
     # -- commands -------------------------------------------------------------------------------------
 
@@ -191,7 +194,8 @@ class Shell:
             nursery.start_soon(self._write, out)
             with trio.CancelScope() as self._scope:
                 try:
-                    code = await self._in_time(job, out)
+                    async with job.prepared():
+                        code = await self._in_time(job, out)
                 except Exception as error:
                     failed = error
                 await out.written()
@@ -207,13 +211,14 @@ class Shell:
         return code
 
     def _tell_interrupted(self, came_to: str = "") -> None:
-        """The terminal has written ^C and no more."""
+        """To a person the terminal has written ^C and no more; a script is told how far work came."""
+        said = f"interrupted; {came_to}" if came_to else "interrupted"
         if self.reader.person and not self._over:
-            self.reader.complain(f"\ninterrupted; {came_to}" if came_to else "\ninterrupted")
+            self.reader.complain(f"\n{said}")
+        elif came_to and not self.reader.person:
+            self.reader.complain(said)
 
     async def _in_time(self, job: Job, out: LineOutput) -> int:
-        if job.before is not None:
-            await job.before()
         with trio.move_on_after(self._target.seconds) as limit:
             subject: Any = None
             if job.needs is Needs.SHELL:

@@ -15,8 +15,11 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import os
+import signal
 import termios
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -28,6 +31,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, ThreadedCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.styles import Style
 from rich.console import Console
 from rich.text import Text
@@ -44,6 +48,8 @@ STYLE: Final = Style.from_dict(
         "bottom-toolbar": "noreverse bg:ansibrightblack ansiwhite",
     }
 )
+STOP_SECONDS: Final = 0.1
+"""After so long a signal to stop has done so, if it does at all."""
 OVER: Final = ("CLOSED", "EXPIRED", "AUTH_FAILED")
 
 Complete = Callable[[str], Iterable[tuple[str, str, int]]]
@@ -71,7 +77,7 @@ class Terminal:
             history=remembered(),
             bottom_toolbar=lambda: self._prompt().toolbar,
             style=STYLE,
-            enable_suspend=True,
+            key_bindings=_keys(),
             reserve_space_for_menu=6,
         )
 
@@ -164,6 +170,19 @@ class Terminal:
         before, state, after = prompt.text.partition(prompt.state)
         kind = "connected" if state.startswith("CONNECTED") else "over" if state in OVER else "other"
         return [("", before), (f"class:state.{kind}", state), ("", after)]
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+    keys.add("c-z")(lambda event: run_in_terminal(_suspend))
+    return keys
+
+
+def _suspend() -> None:
+    """Returns when the process goes on. It is the main thread that the signal stops first, and this one must
+    not take the terminal back in the moment before it is stopped, too."""
+    os.kill(0, signal.SIGTSTP)
+    time.sleep(STOP_SECONDS)
 
 
 class _ByFunction(Completer):

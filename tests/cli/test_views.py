@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -15,14 +16,18 @@ from typing import Any
 
 import pytest
 import trio
+from rich.console import Console
 
 import coord
 from coord import Client
 from coord.cli.broker_list import brokers
 from coord.cli.changes import Seen, watch
 from coord.cli.lines import Standings
+from coord.cli.looks import Glance, Look, Rates
+from coord.cli.members import name_of
 from coord.cli.standings import leader, locks
-from coord.cli.top import Manner, top
+from coord.cli.top import Manner, picture, top
+from coord.client.hosts import Host
 from coord.testing import embedded_server
 from recipes import (
     CURATOR,
@@ -326,6 +331,18 @@ def test_a_live_picture_that_fits(server: str) -> None:
         terminal.wait_for("watches")
         terminal.type("q")
         assert terminal.wait_end() == 0
+
+
+def test_what_looks_like_markup_is_shown_as_it_is() -> None:
+    odd = Look("[fe80::a:b]:2181", "[/bold] :smile:", 0.0)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(picture(Glance(((odd, Rates()),)), Manner(), 80))
+    assert re.search(r"\[fe80::a:b\]:2181 +\[/bold\] :smile:", console.export_text())
+
+
+def test_servers_are_named_as_a_connect_string_has_them() -> None:
+    assert name_of(Host("fe80::a", 2181)) == "[fe80::a]:2181"
+    assert name_of(Host("zk1", 2181)) == "zk1:2181"
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(server: str) -> None:

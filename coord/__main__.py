@@ -36,6 +36,7 @@ OUTPUT_UNWANTED: Final = 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the result is the process's exit code."""
+    _open_standard_files()
     try:
         code = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -44,6 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever reads (`| head`) has seen enough. The interpreter would try once more, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_UNWANTED
+
+
+def _open_standard_files() -> None:
+    """Those that we were started without: the next file, or connection, would be taken for one of them.
+
+    Reading ends at once, errors are not seen, and writing output fails, as it would without.
+    """
+    for fd, (name, mode, flags) in enumerate(
+        (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
+    ):
+        if getattr(sys, name) is None and os.open(os.devnull, flags) == fd:
+            setattr(sys, name, open(fd, mode))  # noqa: SIM115  # for as long as we live
 
 
 def run(arguments: Sequence[str]) -> int:

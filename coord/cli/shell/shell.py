@@ -22,6 +22,8 @@ Synopsis::
 from __future__ import annotations
 
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Final
 
@@ -210,20 +212,30 @@ class Shell:
     async def _in_time(self, job: Job, out: LineOutput) -> int:
         if job.before is not None:
             await job.before()
-        with trio.move_on_after(self._target.seconds) as limit:
-            subject: Any = None
-            if job.needs is Needs.SHELL:
-                subject = self
-            elif job.needs is Needs.SERVERS:
-                subject = self.connection.servers
-            elif job.needs is Needs.CLIENT:
-                subject = await self.connection.client()
-            if job.patient:
-                limit.deadline = inf
-            return await job.do(subject, out)
-        why = f": {self._word.text}" if self._word.text else ""
-        servers, seconds = self.connection.servers, self._target.seconds
-        raise TimeoutError(f"no answer from {servers} within {seconds:g} s{why}")
+        with job.failing():
+            with trio.move_on_after(self._target.seconds) as limit:
+                async with self._subject(job) as subject:
+                    if job.patient:
+                        limit.deadline = inf
+                    return await job.do(subject, out)
+            why = f": {self._word.text}" if self._word.text else ""
+            servers, seconds = self.connection.servers, self._target.seconds
+            raise TimeoutError(f"no answer from {servers} within {seconds:g} s{why}")
+
+    @asynccontextmanager
+    async def _subject(self, job: Job) -> AsyncIterator[Any]:
+        """What the job needs."""
+        if job.needs is Needs.SHELL:
+            yield self
+        elif job.needs is Needs.SERVERS:
+            yield self.connection.servers
+        elif job.needs is Needs.CLIENT and job.session_timeout is not None:
+            async with await self.connection.another(job.session_timeout) as zk:
+                yield zk
+        elif job.needs is Needs.CLIENT:
+            yield await self.connection.client()
+        else:
+            yield None
 
     async def _write(self, out: LineOutput) -> None:
         try:

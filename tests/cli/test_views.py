@@ -124,6 +124,19 @@ async def test_a_lock_and_those_who_wait() -> None:
 
 
 @pytest.mark.trio
+async def test_a_line_of_two_hundred_in_its_order() -> None:
+    async with several(1) as (zk,):
+        await zk.create("/long")
+        for number in range(200):
+            await zk.create("/long/x__lock__", str(number).encode(), sequential=True, ephemeral=True)
+        out = Recorder()
+        assert await locks(zk, out, "/long") == 0
+        assert [(does, int(who)) for does, _, who in seen(out)] == [
+            ("waits" if number else "holds", number) for number in range(200)
+        ]
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("layout", [KAZOO, CURATOR])
 async def test_readers_and_permits(layout: Layout) -> None:
     async with several() as (zk, ann, bob), trio.open_nursery() as nursery:

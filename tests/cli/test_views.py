@@ -218,6 +218,16 @@ async def test_brokers_and_what_nobody_leads() -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.trio
+async def test_what_a_broker_says_of_itself_moves_no_cursor() -> None:
+    async with several(1) as (zk,):
+        info = BrokerInfo(1, [("PLAINTEXT", "host1", 9092)], rack="r\x1b[2J\n")
+        async with BrokerRegistry(zk, "/kafka").register(info):
+            out = Recorder()
+            await brokers(zk, out, "/kafka")
+            assert str(out.lines[0]).startswith("   1  rack r·[2J·")
+
+
 # -- watch -----------------------------------------------------------------------------------------------
 
 

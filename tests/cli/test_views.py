@@ -265,6 +265,22 @@ async def test_changes_are_told_over_a_restart_of_the_server(tmp_path: Path) -> 
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.trio
+async def test_a_storm_is_told_in_full_and_in_order() -> None:
+    async with several(2) as (zk, writer), trio.open_nursery() as nursery:
+        out = Recorder()
+        await writer.create("/storm")
+        nursery.start_soon(partial(watch, zk, out, "/storm", count=15_000))
+        await until(lambda: len(out.lines) == 1)
+        for first in range(0, 15_000, 500):
+            transaction = writer.transaction()
+            for number in range(first, first + 500):
+                transaction.create(f"/storm/{number}", b"")
+            await transaction.commit()
+    told = [one.path for one in out.results[1:] if isinstance(one, Seen)]
+    assert told == [f"/storm/{number}" for number in range(15_000)]
+
+
 def test_as_many_changes_as_asked_for(command: list[str], ok: Coord) -> None:
     ok("create /counted")
     watching = [*command, "--json", "watch", "/counted", "--count", "2"]

@@ -323,6 +323,15 @@ def test_the_tree_is_drawn_anew(command: list[str], ok: Coord) -> None:
         assert terminal.wait_end() == 0
 
 
+def test_the_tree_in_a_terminal_that_does_not_speak_unicode(command: list[str], ok: Coord) -> None:
+    ok("create /ascii häuser")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    with Terminal([*command, "watch", "--tree", "--data", "/ascii"], environment=ascii_only) as terminal:
+        terminal.wait_for("h?user")
+        terminal.type("q")
+        assert terminal.wait_end() == 0
+
+
 # -- top -------------------------------------------------------------------------------------------------
 
 

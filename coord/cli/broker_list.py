@@ -35,7 +35,8 @@ class BrokerLine:
         rack = (info.rack if info else None) or "-"
         mark = "  controller" if self.is_controller else ""
         leads = f"leads {self.leads}"
-        return f"{self.broker.id:>4}  rack {rack:8}  {leads:11}  epoch {self.broker.epoch}  {where}{mark}"
+        line = f"{self.broker.id:>4}  rack {rack:8}  {leads:11}  epoch {self.broker.epoch}  {where}{mark}"
+        return "".join(one if one.isprintable() else "\N{MIDDLE DOT}" for one in line)
 
     def json(self) -> dict[str, Any]:
         info = self.broker.info

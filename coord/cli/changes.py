@@ -16,14 +16,28 @@ Synopsis::
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import Any, Final
 
-from coord import Client, EventType, NoAuth, Node, NoNode, Resynced, SessionExpired, SessionState, WatchEvent
+import trio
+
+from coord import (
+    Client,
+    EventType,
+    NoAuth,
+    Node,
+    NoNode,
+    Resynced,
+    SessionExpired,
+    SessionState,
+    WatchEvent,
+)
 from coord.cli.jobs import Output
 from coord.cli.results import data_json
-from recipes.beside import beside
+from recipes.beside import beside, unwrapped
 
 NAMES: Final = {
     EventType.CREATED: "created",
@@ -31,6 +45,10 @@ NAMES: Final = {
     EventType.DELETED: "deleted",
     EventType.CHILDREN_CHANGED: "children",
 }
+AT_ONCE: Final = 500
+"""So many znodes are read at the same time."""
+BACKLOG: Final = 200_000
+"""Events kept for a storm, or a slow reader; what comes on top is missed, and that is said."""
 SHOWN: Final = 200
 """Characters of data in a line."""
 
@@ -91,19 +109,60 @@ async def watch(
             await zk.session.state.wait_value(lambda state: state in ready)
             say("connected")
 
-    async with zk.add_watch(path, recursive=True) as events, beside(tell_of_connections):
+    left = inf if count is None else count
+    unread, come = trio.open_memory_channel[WatchEvent | Resynced](BACKLOG)
+
+    async def gather() -> None:
+        while True:
+            await unread.send(await events.receive())
+            with suppress(trio.WouldBlock):
+                for _ in range(BACKLOG - unread.statistics().current_buffer_used):
+                    unread.send_nowait(events.receive_nowait())
+
+    async with (
+        zk.add_watch(path, recursive=True) as events,
+        beside(tell_of_connections),
+        beside(gather),
+    ):
         say("watching")
-        async for event in events:
-            if isinstance(event, Resynced):
-                say("may have missed changes")
-                continue
-            out(await _seen(zk, event, with_data=with_data))
+        while left > 0:
+            for seen in await _look(zk, await _next(come, min(left, AT_ONCE)), with_data=with_data):
+                if seen is None:
+                    say("may have missed changes")
+                    continue
+                out(seen)
+                left -= 1
             await out.room()
-            if count is not None:
-                count -= 1
-                if count <= 0:
-                    return 0
     return 0
+
+
+async def _next(
+    events: trio.MemoryReceiveChannel[WatchEvent | Resynced], most: float
+) -> list[WatchEvent | Resynced]:
+    """What has come, `most` at the most; waits for the first."""
+    found = [await events.receive()]
+    with suppress(trio.WouldBlock):
+        while len(found) < most:
+            found.append(events.receive_nowait())
+    return found
+
+
+async def _look(zk: Client, events: list[WatchEvent | Resynced], *, with_data: bool) -> list[Seen | None]:
+    """What is found, read at the same time: in a storm there is no time for one after the other. None for
+    what says that some may be missing."""
+    found: list[Seen | None] = [None] * len(events)
+
+    async def one(number: int, event: WatchEvent) -> None:
+        found[number] = await _seen(zk, event, with_data=with_data)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for number, event in enumerate(events):
+                if not isinstance(event, Resynced):
+                    nursery.start_soon(one, number, event)
+    except BaseExceptionGroup as group:
+        raise unwrapped(group) from None
+    return found
 
 
 async def _seen(zk: Client, event: WatchEvent, *, with_data: bool) -> Seen:

@@ -43,7 +43,7 @@ def grace_of(timeout: float, asked: float | None) -> float:
     """Seconds between SIGTERM and SIGKILL. Raises ValueError for more than the session timeout leaves."""
     if asked is None:
         return timeout * GRACE
-    if asked > timeout * GRACE_MAX:
+    if not asked <= timeout * GRACE_MAX:  # nor is it a NaN
         raise ValueError(
             f"a grace of {asked:g} s needs a session timeout of {asked / GRACE_MAX:g} s at least, "
             f"and the server grants {timeout:g} s"

@@ -8,7 +8,9 @@ Rules that hold here:
 
 - It is a program of its own. Run by its path with ``python -I -S``, it imports a handful of the standard
   library's modules: it is there in some 20 ms, and small.
-- Ending begins with SIGTERM, is final once begun, and is over when nobody is left, or with SIGKILL.
+- Ending begins with SIGTERM, is final once begun, and is over when nobody is left, or with SIGKILL. Who is
+  to be killed is stopped before, so that nobody is born while it is looked who there is.
+- It is started with the usual signals ignored: a service manager sends SIGTERM to everybody.
 - Whom it ends: the command's process group and, where there is a ``/proc``, what descends from it in other
   groups, as the jobs of an interactive shell do.
 - Moments are seconds of CLOCK_MONOTONIC, which all processes of a machine share.
@@ -84,6 +86,12 @@ class Guardian:
 
     def kill(self) -> None:
         """Nobody is left then, but for those whom we may not kill."""
+        self._signal_group(signal.SIGSTOP)
+        for _ in range(PASSES):
+            known = len(self._kin)
+            self._strike(signal.SIGSTOP)
+            if len(self._kin) == known:
+                break
         for _ in range(PASSES):
             self._strike(signal.SIGKILL)
             if not self._anybody():
@@ -93,15 +101,20 @@ class Guardian:
         if not self.group:
             return
         self._kin.update(kin(self.group))
-        try:
-            os.killpg(self.group, number)
-        except (ProcessLookupError, PermissionError):
-            pass
+        self._signal_group(number)
         for process in self._living():
             try:
                 os.kill(process[0], number)
             except (ProcessLookupError, PermissionError):
                 pass
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if not self.group:
+            return
+        try:
+            os.killpg(self.group, number)
+        except (ProcessLookupError, PermissionError):
+            pass
 
     def _anybody(self) -> bool:
         if not self.group:
@@ -125,6 +138,11 @@ def kin(group: int) -> set[Process]:
         found |= more
 
 
+def anybody(group: int) -> bool:
+    """Is there anybody in a process group who has not ended?"""
+    return _is_there(group) and (not _has_proc() or bool(kin(group)))
+
+
 def _look(pid: int) -> Iterator[tuple[int, str, int, int]]:
     """Its id, its start, its parent and its group; nothing if it is no more."""
     try:
@@ -142,7 +160,11 @@ def _names() -> list[str]:
 
 
 def _has_proc() -> bool:
-    return os.path.exists("/proc/self/stat")
+    """In a namespace of its own, a process may see the ``/proc`` of another, with other ids."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def _is_there(group: int) -> bool:

@@ -27,14 +27,13 @@ from functools import partial
 from math import inf
 from typing import Final
 
-import click
 import trio
 
 from coord import Client
 from coord.cli.deadline import Moments, grace_of, moments
 from coord.cli.foreground import Terminal
 from coord.cli.jobs import ExitWith, Output
-from coord.cli.supervised import SIGNALLED, Ended, Supervised, check_program
+from coord.cli.supervised import ENDING, SIGNALLED, Ended, Supervised, check_program, complain
 from recipes import (
     KAZOO,
     Contender,
@@ -58,7 +57,6 @@ RENEWALS: Final = 24
 """of the command's time, within a session timeout"""
 WHOSE_SECONDS: Final = 1.0
 
-ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON: Final = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTSTP)
 
 
@@ -80,10 +78,6 @@ class Terms:
     def say(self, line: str) -> None:
         if self.verbose:
             complain(line)
-
-
-def complain(line: str) -> None:
-    click.echo(f"coord: {line}", err=True)
 
 
 async def lock(

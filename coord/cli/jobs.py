@@ -13,13 +13,13 @@ Synopsis::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Concatenate, ParamSpec, Protocol
 
-from coord import Client, Watch
+from coord import Client, CoordError, Watch
 from coord.cli.results import Result
 
 Advance = Callable[[int], object]
@@ -74,8 +74,9 @@ class Job:
     command run under a lock); the time-out of the command line bounds only the connecting.
     `before`: to be awaited before there is a connection (reads standard input, which may take its time); the
     command itself reads what was not read before. `after`: to be called at the end, whether the job was done
-    or not (closes what `before` opened). `session_timeout`: of its session, in seconds, where it has
-    one of its own. `failure`: the exit code of whatever goes wrong, where the others are not `coord`'s own.
+    or not (closes what `before` opened). `session_timeout`, in seconds: it is done in a session of its own, a
+    shell's line too; None: in that of whoever does it. `failure`: the exit code of whatever goes wrong, where
+    the others are not `coord`'s own.
     """
 
     needs: Needs
@@ -85,7 +86,7 @@ class Job:
     patient: bool = False
     before: Callable[[], Awaitable[object]] | None = None
     after: Callable[[], object] | None = None
-    session_timeout: float = 10.0
+    session_timeout: float | None = None
     failure: int | None = None
 
     @asynccontextmanager
@@ -102,6 +103,16 @@ class Job:
     async def do(self, subject: Any, out: Output) -> int:
         """`subject` is what the job needs: a client, a connect string, …, or None. Returns the exit code."""
         return await self.command(subject, out, *self.arguments, **self.options) or 0
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """What goes wrong in the block ends with the job's `failure`, if it has one. Raises `ExitWith`."""
+        try:
+            yield
+        except (CoordError, OSError, ValueError) as error:
+            if self.failure is None:
+                raise
+            raise ExitWith(self.failure, str(error) or type(error).__name__) from error
 
 
 Rest = ParamSpec("Rest")

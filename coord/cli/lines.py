@@ -4,7 +4,8 @@ Owns the recognising: a lock, a read/write lock, an election or a queue for perm
 znodes; a semaphore has its permits beside its line, kazoo's way or Curator's. Must not know data, sessions or
 servers. What the names mean is `recipes.line`'s and `recipes.permits`' business.
 
-Rule that holds here: what is not recognised is left out, and never shown as a holder.
+Rule that holds here: what has no number is in no line, and left out; what has a number and a name that nobody
+knows is shown as `unknown`, since contenders wait for it.
 
 Synopsis::
 

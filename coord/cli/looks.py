@@ -18,8 +18,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
+WORD_CHARACTERS: Final = 100
 UNTOLD: Final = "-"
 SILENT, WAITING = "silent", "waiting"
 
@@ -65,12 +67,12 @@ def read(server: str, srvr: str, mntr: str, at: float) -> Look:
     """From the answers to `srvr` and `mntr`, each "" if there was none."""
     one = dict(re.findall(r"^([A-Za-z][A-Za-z/ ]*): (.*?)\s*$", srvr, re.MULTILINE))
     more = dict(re.findall(r"^zk_(\w+)\t(.*?)\s*$", mntr, re.MULTILINE))
-    mode = one.get("Mode") or more.get("server_state")
+    mode = _word(one.get("Mode") or more.get("server_state"))
     if mode is None:
         return Look(server, WAITING if srvr or mntr else SILENT, at)
     least, average, most = (more.get(f"{which}_latency") for which in ("min", "avg", "max"))
     latency = _latency(one.get("Latency min/avg/max") or f"{least}/{average}/{most}")
-    version = one.get("Zookeeper version") or more.get("version")
+    version = _word(one.get("Zookeeper version") or more.get("version"))
     return Look(
         server,
         mode,
@@ -89,11 +91,19 @@ def read(server: str, srvr: str, mntr: str, at: float) -> Look:
     )
 
 
+def _word(text: str | None) -> str | None:
+    """Nothing that moves a cursor, and not more than a few words: it may come from no server at all."""
+    shown = "".join(one for one in (text or "")[:WORD_CHARACTERS] if one.isprintable())
+    return shown or None
+
+
 def _number(text: str | None, base: int = 10) -> int | None:
+    """None for what is none of 64 bits, too."""
     try:
-        return None if text is None else int(text.partition(".")[0], base)
+        found = None if text is None else int(text.partition(".")[0], base)
     except ValueError:
         return None
+    return found if found is not None and abs(found) < 1 << 64 else None
 
 
 def _latency(text: str) -> tuple[float, float, float] | None:
@@ -101,7 +111,7 @@ def _latency(text: str) -> tuple[float, float, float] | None:
         least, average, most = map(float, text.split("/"))
     except ValueError:
         return None
-    return least, average, most
+    return (least, average, most) if isfinite(least + average + most) else None
 
 
 def rates(new: Look, old: Look | None) -> Rates:

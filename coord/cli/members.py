@@ -39,7 +39,7 @@ class Server:
 
     @property
     def name(self) -> str:
-        return _name(self.host)
+        return name_of(self.host)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ async def versions(servers: str, out: Output) -> None:
     hosts, _ = parse_connect_string(servers)
     for host, answer in (await _ask_all(hosts, "srvr")).items():
         if match := re.search(r"^Zookeeper version: (.*)$", answer, re.MULTILINE):
-            out(Version(_name(host), match[1]))
+            out(Version(name_of(host), match[1]))
 
 
 async def count_watches(servers: str) -> dict[str, int] | None:
@@ -186,8 +186,9 @@ async def ask_host(host: Host, word: str) -> str:
     return ""
 
 
-def _name(host: Host) -> str:
-    return f"{host.name}:{host.port}"
+def name_of(host: Host) -> str:
+    """As a connect string has it."""
+    return f"[{host.name}]:{host.port}" if ":" in host.name else f"{host.name}:{host.port}"
 
 
 def _server(host: Host, text: str) -> Server:

@@ -22,12 +22,12 @@ from typing import Final
 import trio
 
 import coord
-from coord.cli.jobs import ExitWith, Job, Needs
+from coord.cli.jobs import Job, Needs
 from coord.cli.printing import OutputFailed, OutputUnwanted, Printer
-from coord.errors import CoordError
 
 __all__ = ["Interrupted", "OutputFailed", "Target", "perform"]
 
+SESSION_SECONDS: Final = 10.0
 GOODBYE_SECONDS: Final = 0.5
 """So long a slow reader may still read after Ctrl-C."""
 
@@ -51,12 +51,8 @@ class Target:
 
 def perform(job: Job, target: Target, *, as_json: bool = False) -> int:
     """Does one job in a session of its own, which ends with it, or without one; returns the exit code."""
-    try:
+    with job.failing():
         return _perform(job, target, as_json=as_json)
-    except (CoordError, OSError, ValueError) as error:
-        if job.failure is None:
-            raise
-        raise ExitWith(job.failure, str(error) or type(error).__name__) from error
 
 
 def _perform(job: Job, target: Target, *, as_json: bool) -> int:
@@ -118,7 +114,8 @@ class Performance:
                 if job.patient:
                     limit.deadline = float("inf")
                 return await job.do(target.servers if job.needs is Needs.SERVERS else None, self.out)
-            async with coord.connect(target.servers, timeout=job.session_timeout, auth=target.auth) as zk:
+            timeout = SESSION_SECONDS if job.session_timeout is None else job.session_timeout
+            async with coord.connect(target.servers, timeout=timeout, auth=target.auth) as zk:
                 if job.patient:
                     limit.deadline = float("inf")
                 return await self._with_client(zk)

@@ -23,6 +23,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 import trio
 from rich.console import Console, RenderableType
@@ -50,6 +51,8 @@ class Screen:
 
     async def run(self) -> None:
         """Returns when a key has ended it."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # data may have what the terminal's encoding has not
         with (
             self._scope,
             _keys_at_once(),

@@ -13,13 +13,17 @@ Synopsis::
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+
+import trio
 
 from coord import Client, NoNode, States, Watch
 from coord.cli.jobs import Output
 from coord.cli.lines import Standing, Standings, arrangement, placed
 from recipes import Kind
+from recipes.beside import unwrapped
 
 NOBODY = 1
 """The exit code where nobody holds, or leads."""
@@ -65,20 +69,16 @@ async def look(zk: Client, path: str, watch: Watch | None = None) -> Standings:
         line = placed(await _children(zk, seen.line, watch))
     else:
         line = placed(names)
-    held: list[Standing | None] = []
+    held: list[Standing] = []
     if seen.permits is not None:
         inside = names if seen.permits == path else await _children(zk, seen.permits, watch)
-        held = [
-            await _one(zk, seen.permits, name, Kind.PERMIT, True) for name in inside if seen.is_permit(name)
-        ]
-        held.sort(key=lambda one: one.stat.czxid if one else 0)
+        permits = [(name, Kind.PERMIT, True) for name in inside if seen.is_permit(name)]
+        held = await _all(zk, seen.permits, permits)
+        held.sort(key=lambda one: one.stat.czxid)
     # Who is first in the line for permits has none yet.
-    waiting = [
-        await _one(zk, seen.line, place.name, place.kind, first and seen.permits is None)
-        for place, first in line
-    ]
-    everybody = tuple(one for one in (*held, *waiting) if one is not None)
-    return Standings(path, everybody, round(time.time() * 1000))
+    in_line = [(place.name, place.kind, first and seen.permits is None) for place, first in line]
+    waiting = await _all(zk, seen.line, in_line)
+    return Standings(path, (*held, *waiting), round(time.time() * 1000))
 
 
 async def _children(zk: Client, path: str, watch: Watch | None) -> list[str]:
@@ -91,10 +91,21 @@ async def _children(zk: Client, path: str, watch: Watch | None) -> list[str]:
                 return []
 
 
-async def _one(zk: Client, parent: str, name: str, kind: Kind, holds: bool) -> Standing | None:
-    path = f"{parent.rstrip('/')}/{name}"
+async def _all(zk: Client, parent: str, those: Sequence[tuple[str, Kind, bool]]) -> list[Standing]:
+    """Names, kinds, and whether they hold: as they stand, asked about at the same time; less those who have
+    left meanwhile."""
+    found: dict[str, Standing] = {}
+
+    async def one(name: str, kind: Kind, holds: bool) -> None:
+        path = f"{parent.rstrip('/')}/{name}"
+        with suppress(NoNode):
+            data, stat = await zk.get(path)
+            found[name] = Standing(holds, kind.value, path, data or b"", stat)
+
     try:
-        data, stat = await zk.get(path)
-    except NoNode:
-        return None
-    return Standing(holds, kind.value, path, data or b"", stat)
+        async with trio.open_nursery() as nursery:
+            for each in those:
+                nursery.start_soon(one, *each)
+    except BaseExceptionGroup as group:
+        raise unwrapped(group) from None
+    return [found[name] for name, _, _ in those if name in found]

@@ -7,7 +7,10 @@ Rules that hold here:
 - The command has a process group of its own, which its `guardian` knows before it becomes the command: there
   is no moment at which it could outlive us unguarded.
 - The guardian is told until when the command may run, several times within a grace. Cancelled, we have it
-  ended at once, and return only when it has ended.
+  ended at once, and return only when it has ended. A guardian that does not act (somebody has stopped it) is
+  killed, and we act in its place.
+- Ended by a signal, or told to end, a command may leave others of its group behind who still clean up: it has
+  ended when they have.
 - What is sent to us is passed on to the group. Stopped by Ctrl-Z, the command stops us, and goes on with us.
 
 Synopsis::
@@ -32,6 +35,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+import click
 import trio
 
 from coord.cli import guardian
@@ -44,6 +48,14 @@ NOT_FOUND: Final = 127
 SIGNALLED: Final = 128
 """plus the signal's number"""
 
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+UNHEARD: Final = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
+"""by the guardian: who sends them to all processes of a service, or of a user, means the command"""
+
+LOOK_SECONDS: Final = 0.05
+QUIET_SECONDS: Final = 1.0
+"""So long we wait for those left behind before we say so."""
+
 WANTS_TERMINAL: Final = (signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -54,6 +66,10 @@ class Ended(NamedTuple):
     """did it end by itself, and not by its guardian?"""
 
 
+def complain(line: str) -> None:
+    click.echo(f"coord: {line}", err=True)
+
+
 def check_program(name: str) -> None:
     """Raises `ExitWith` 127 for a command that is not there, 126 for one that cannot be executed."""
     if shutil.which(name):
@@ -61,6 +77,12 @@ def check_program(name: str) -> None:
     if os.path.dirname(name) and os.path.exists(name):
         raise ExitWith(NOT_EXECUTABLE, f"{name}: it cannot be executed")
     raise ExitWith(NOT_FOUND, f"{name}: there is no such command")
+
+
+def _hear_nothing() -> None:
+    """Before the guardian is what it is, so that there is no moment at which it could hear."""
+    for number in UNHEARD:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Supervised:
@@ -80,13 +102,16 @@ class Supervised:
         self._environment = environment
         self._terminal = terminal
         self._moments = moments
+        self._left = trio.Event()
+        """the process that we started has ended"""
         self._ended = trio.Event()
+        """the command has"""
         self._unguarded = trio.Event()
         self._status = 0
         self._latest = Moments(inf, inf)
         self._wants_terminal = terminal.at_once
-        self._interrupted = False
-        """by us, so that whoever sits at the terminal has told us, too"""
+        self._told: set[signal.Signals] = set()
+        """by us to end; what came from a terminal, its other processes have been told, too"""
 
     # -- its life -------------------------------------------------------------------------------------
 
@@ -94,7 +119,11 @@ class Supervised:
         # -I -S: nothing of ours nor of the user's is imported, so it starts in no time.
         program = [sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve())]
         self._guardian = subprocess.Popen(
-            program, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            program,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_hear_nothing,
         )
         assert self._guardian.stdin is not None
         self._pipe = self._guardian.stdin.fileno()
@@ -149,11 +178,12 @@ class Supervised:
                 await self._ended.wait()
             except trio.Cancelled:
                 self.end(self._moments())
+                await self._insist(self._ended, seconds)
                 raise
             finally:
                 with trio.CancelScope(shield=True):
                     await self._ended.wait()
-                    in_time = await self._leave()
+                    in_time = await self._leave(seconds)
                 aside.cancel(reason="the command has ended")
         return Ended(self._status, in_time)
 
@@ -162,10 +192,21 @@ class Supervised:
         self._latest = Moments(min(trio.current_time(), bounds.term_at), bounds.kill_at)
         self._until(bounds)
 
-    async def _leave(self) -> bool:
+    async def _insist(self, event: trio.Event, seconds: float) -> None:
+        """Waits for what the guardian brings about; does without it when that is overdue by `seconds`."""
+        kill_at = min(self._latest.kill_at, self._moments().kill_at)
+        overdue = max(trio.current_time(), kill_at) + seconds
+        with trio.CancelScope(deadline=overdue, shield=True):
+            await event.wait()
+            return
+        self._guardian.kill()
+        with trio.CancelScope(shield=True):
+            await event.wait()
+
+    async def _leave(self, seconds: float) -> bool:
         """The command has ended. If its guardian had begun to end it, that goes on until nobody is left."""
         self._tell("done")
-        await self._unguarded.wait()
+        await self._insist(self._unguarded, seconds)
         assert self._guardian.stdin is not None
         self._guardian.stdin.close()
         return self._guardian.returncode == guardian.DONE
@@ -176,6 +217,7 @@ class Supervised:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._renew, seconds)
                     nursery.start_soon(self._follow)
+                    nursery.start_soon(self._outlast)
         finally:  # whatever went wrong: nobody waits for what nobody would tell
             self._ended.set()
             self._unguarded.set()
@@ -200,7 +242,8 @@ class Supervised:
 
     def deliver(self, number: signal.Signals) -> None:
         """Passes on what was sent to us."""
-        self._interrupted |= number == signal.SIGINT
+        if number in ENDING:
+            self._told.add(number)
         self._signal(number)
         if number == signal.SIGTSTP:
             self._stop_with_it()
@@ -214,13 +257,32 @@ class Supervised:
         """Learns of its stops and of its end, and of its guardian's."""
         with trio.open_signal_receiver(signal.SIGCHLD) as changes:
             while True:
-                if not self._ended.is_set():
+                if not self._left.is_set():
                     self._look()
                 if self._guardian.poll() is not None:
                     self._unguarded.set()
-                    # Its work is done, or it was killed: then nobody but us can do it.
-                    self._signal(signal.SIGKILL)
+                    if not self._ended.is_set():  # it was killed, and nobody but us can do its work
+                        instead = guardian.Guardian()
+                        instead.group = self._process.pid
+                        instead.kill()
                 await anext(changes)
+
+    async def _outlast(self) -> None:
+        """When the process that we started has ended: has the command?"""
+        await self._left.wait()
+        if self._status > SIGNALLED or self._told:
+            say_at = trio.current_time() + QUIET_SECONDS
+            while guardian.anybody(self._process.pid):
+                if trio.current_time() > say_at:
+                    complain("the command has ended, but not what it has left behind: waiting for that")
+                    say_at = inf
+                await trio.sleep(LOOK_SECONDS)
+        code = self._process.returncode
+        had_terminal = self._terminal.given
+        self._terminal.take_back(repair=code < 0)
+        if had_terminal and -code == signal.SIGINT and signal.SIGINT not in self._told:
+            self._pass_interrupt_on()
+        self._ended.set()
 
     def _look(self) -> None:
         """Has it been stopped, or has it ended?"""
@@ -234,11 +296,7 @@ class Supervised:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         code = self._process.returncode
         self._status = code if code >= 0 else SIGNALLED - code
-        had_terminal = self._terminal.given
-        self._terminal.take_back(repair=code < 0)
-        if had_terminal and -code == signal.SIGINT and not self._interrupted:
-            self._pass_interrupt_on()
-        self._ended.set()
+        self._left.set()
 
     def _pass_interrupt_on(self) -> None:
         """Ctrl-C was for everybody in the foreground, and only the command was there."""
@@ -247,6 +305,8 @@ class Supervised:
         signal.signal(signal.SIGINT, before)
 
     def _stopped(self, number: int) -> None:
+        if self._latest.kill_at < inf:
+            return  # its guardian ends it, which may begin with a stop
         if self._terminal.given:
             self._terminal.take_back()
             self._stop_with_it()

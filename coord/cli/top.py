@@ -35,7 +35,7 @@ from coord.cli.looks import (
     rates,
     read,
 )
-from coord.cli.members import ask_host
+from coord.cli.members import ask_host, name_of
 from coord.cli.results import Said
 from coord.cli.screen import Screen
 from coord.client.hosts import Host, parse_connect_string
@@ -73,8 +73,7 @@ class Watcher:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(word, "srvr")
                 nursery.start_soon(word, "mntr")
-            name = f"{host.name}:{host.port}"
-            found[host] = read(name, answers["srvr"], answers["mntr"], trio.current_time())
+            found[host] = read(name_of(host), answers["srvr"], answers["mntr"], trio.current_time())
 
         async with trio.open_nursery() as nursery:
             for host in self._hosts:
@@ -144,6 +143,6 @@ def picture(glance: Glance, manner: Manner, width: int) -> RenderableType:
     for name in list(COLUMNS)[:count]:
         table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
     for (look, _), row in zip(glance.sorted(manner.order), rows[1:], strict=True):
-        table.add_row(*row[:count], style=COLOURS.get(look.mode, ""))
+        table.add_row(*map(Text, row[:count]), style=COLOURS.get(look.mode, ""))
     hint = f"{HINT}{manner.order}   every {manner.interval:g} s"
     return Group(Text(glance.headline(), "bold"), Text(), table, Text(), Text(hint, "dim"))

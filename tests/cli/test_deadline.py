@@ -18,6 +18,8 @@ def test_a_longer_grace_begins_earlier_and_ends_at_the_same_moment() -> None:
     assert moments(valid_until=100.0, timeout=12.0, grace=grace_of(12.0, 3.0)) == Moments(98.0, 101.0)
     with pytest.raises(ValueError, match=r"a grace of 3.1 s needs a session timeout of 12.4 s"):
         grace_of(12.0, 3.1)
+    with pytest.raises(ValueError, match="a grace of nan s"):
+        grace_of(12.0, float("nan"))
 
 
 @given(st.floats(0.05, 1000), st.floats(0, 1))

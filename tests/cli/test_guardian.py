@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from coord.cli import guardian
 from coord.cli.guardian import DONE, ENDED, Guardian, kin
@@ -51,3 +54,39 @@ def test_kin_are_the_group_and_its_descendants() -> None:
 def test_as_a_program_it_ends_with_its_orders_or_with_its_input() -> None:
     for orders, code in ((b"until 1e9 1e9\ndone\n", DONE), (b"until 0 0\n", ENDED), (b"", ENDED)):
         assert subprocess.run(PROGRAM, input=orders, check=False, timeout=20).returncode == code
+
+
+SPAWNER = """
+import os, sys, time
+while True:
+    if os.fork() == 0:
+        os.setpgid(0, 0)
+        if os.fork() == 0:
+            os.setpgid(0, 0)
+        time.sleep(600)
+    time.sleep(0.0005)
+"""
+"""As a shell that starts one job after the other, each in a group of its own, with a child in another."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="other groups are found by /proc")
+def test_nobody_is_born_while_all_are_killed(tmp_path: Path) -> None:
+    program = tmp_path / "spawner.py"
+    program.write_text(SPAWNER)
+
+    def there() -> list[bytes]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                found += [path.read_bytes()] if bytes(program) in path.read_bytes() else []
+        return found
+
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-IS", program], process_group=0) as spawner:
+            deadline = time.monotonic() + 20
+            while len(there()) < 20:
+                assert time.monotonic() < deadline
+            one = Guardian()
+            one.group = spawner.pid
+            one.kill()
+        assert there() == []

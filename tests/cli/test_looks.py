@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +89,20 @@ def test_garbage_is_no_error(srvr: str, mntr: str) -> None:
 @given(st.text(alphabet="0123456789abcxn/.-e"), st.sampled_from(["Zxid", "Received", "Latency min/avg/max"]))
 def test_garbage_in_a_field_is_not_told(value: str, name: str) -> None:
     read("a:1", f"Mode: leader\n{name}: {value}\n", "", 0.0)
+
+
+def test_what_no_server_would_say_is_not_told() -> None:
+    found = read(
+        "a:1",
+        f"Mode: le\x1b[2Jader{'!' * 5000}\nZxid: 0x{'f' * 9000}\nLatency min/avg/max: nan/inf/1e999\n",
+        "zk_version\t\x1b[31m3.8\nzk_uptime\t99999999999999999999999\nzk_znode_count\t42\n",
+        0.0,
+    )
+    assert found.mode.startswith("le[2Jader!")
+    assert len(found.mode) < 200
+    assert (found.zxid, found.latency, found.uptime_ms, found.version) == (None, None, None, "[31m3.8")
+    json.dumps(Row(found, Rates(), ()).json(), allow_nan=False)
+    assert cells(found, Rates())
 
 
 def test_rates_are_of_two_looks() -> None:

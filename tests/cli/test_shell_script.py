@@ -71,6 +71,31 @@ def test_lines_of_a_file_share_a_session(server: str, tmp_path: Path, run: Calla
     assert run("stat /one").code == 1
 
 
+def test_what_runs_under_a_lock_has_a_session_of_its_own(script: Script, server: str) -> None:
+    """With the timeout that was asked for, the shell's credentials, and the exit codes of `coord lock`."""
+    lock = "lock --session-timeout 4"
+    done = script(
+        "create -e /owned\n"
+        "stat /owned\n"
+        f"{lock} /own/lock -- sh -c 'echo $COORD_SESSION'\n"
+        f"{lock} --grace 1.5 /own/lock -- true\n"
+    )
+    lines = done.stdout.splitlines()
+    shells = next(line.split()[-1] for line in lines if line.startswith("ephemeralOwner"))
+    assert int(lines[-1], 16) not in (0, int(shells, 16))
+    assert done.returncode == 125
+    assert "the server grants 4 s" in done.stderr
+
+    guarded = (
+        "create /guarded-lock",
+        "addauth digest ann:secret",
+        "setAcl /guarded-lock auth::cdrwa",
+        f"{lock} /guarded-lock -- echo had",
+        "deleteall /guarded-lock",
+    )
+    assert "had" in script("\n".join(guarded)).stdout
+
+
 def test_lines_of_the_command_line(ok: Coord, refused: Refused) -> None:
     assert ok("shell -c 'create /given x; get /given' -c 'ls /given\ndelete /given'") == "/given\nx\n[]\n"
     assert refused("shell -c 'get /given; ls /'") == (1, "get /given: there is no such znode")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -15,14 +16,18 @@ from typing import Any
 
 import pytest
 import trio
+from rich.console import Console
 
 import coord
 from coord import Client
 from coord.cli.broker_list import brokers
 from coord.cli.changes import Seen, watch
 from coord.cli.lines import Standings
+from coord.cli.looks import Glance, Look, Rates
+from coord.cli.members import name_of
 from coord.cli.standings import leader, locks
-from coord.cli.top import Manner, top
+from coord.cli.top import Manner, picture, top
+from coord.client.hosts import Host
 from coord.testing import embedded_server
 from recipes import (
     CURATOR,
@@ -119,6 +124,19 @@ async def test_a_lock_and_those_who_wait() -> None:
 
 
 @pytest.mark.trio
+async def test_a_line_of_two_hundred_in_its_order() -> None:
+    async with several(1) as (zk,):
+        await zk.create("/long")
+        for number in range(200):
+            await zk.create("/long/x__lock__", str(number).encode(), sequential=True, ephemeral=True)
+        out = Recorder()
+        assert await locks(zk, out, "/long") == 0
+        assert [(does, int(who)) for does, _, who in seen(out)] == [
+            ("waits" if number else "holds", number) for number in range(200)
+        ]
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("layout", [KAZOO, CURATOR])
 async def test_readers_and_permits(layout: Layout) -> None:
     async with several() as (zk, ann, bob), trio.open_nursery() as nursery:
@@ -200,6 +218,16 @@ async def test_brokers_and_what_nobody_leads() -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.trio
+async def test_what_a_broker_says_of_itself_moves_no_cursor() -> None:
+    async with several(1) as (zk,):
+        info = BrokerInfo(1, [("PLAINTEXT", "host1", 9092)], rack="r\x1b[2J\n")
+        async with BrokerRegistry(zk, "/kafka").register(info):
+            out = Recorder()
+            await brokers(zk, out, "/kafka")
+            assert str(out.lines[0]).startswith("   1  rack r·[2J·")
+
+
 # -- watch -----------------------------------------------------------------------------------------------
 
 
@@ -235,6 +263,22 @@ async def test_changes_are_told_over_a_restart_of_the_server(tmp_path: Path) -> 
             await writer.create("/app/b")
             await until(lambda: told()[-1] == ("created", "/app/b"))
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_storm_is_told_in_full_and_in_order() -> None:
+    async with several(2) as (zk, writer), trio.open_nursery() as nursery:
+        out = Recorder()
+        await writer.create("/storm")
+        nursery.start_soon(partial(watch, zk, out, "/storm", count=15_000))
+        await until(lambda: len(out.lines) == 1)
+        for first in range(0, 15_000, 500):
+            transaction = writer.transaction()
+            for number in range(first, first + 500):
+                transaction.create(f"/storm/{number}", b"")
+            await transaction.commit()
+    told = [one.path for one in out.results[1:] if isinstance(one, Seen)]
+    assert told == [f"/storm/{number}" for number in range(15_000)]
 
 
 def test_as_many_changes_as_asked_for(command: list[str], ok: Coord) -> None:
@@ -275,6 +319,15 @@ def test_the_tree_is_drawn_anew(command: list[str], ok: Coord) -> None:
         terminal.wait_for("  h  v0")
         ok("deleteall /drawn")
         terminal.wait_for("/drawn: 0 znodes")
+        terminal.type("q")
+        assert terminal.wait_end() == 0
+
+
+def test_the_tree_in_a_terminal_that_does_not_speak_unicode(command: list[str], ok: Coord) -> None:
+    ok("create /ascii häuser")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    with Terminal([*command, "watch", "--tree", "--data", "/ascii"], environment=ascii_only) as terminal:
+        terminal.wait_for("h?user")
         terminal.type("q")
         assert terminal.wait_end() == 0
 
@@ -326,6 +379,18 @@ def test_a_live_picture_that_fits(server: str) -> None:
         terminal.wait_for("watches")
         terminal.type("q")
         assert terminal.wait_end() == 0
+
+
+def test_what_looks_like_markup_is_shown_as_it_is() -> None:
+    odd = Look("[fe80::a:b]:2181", "[/bold] :smile:", 0.0)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(picture(Glance(((odd, Rates()),)), Manner(), 80))
+    assert re.search(r"\[fe80::a:b\]:2181 +\[/bold\] :smile:", console.export_text())
+
+
+def test_servers_are_named_as_a_connect_string_has_them() -> None:
+    assert name_of(Host("fe80::a", 2181)) == "[fe80::a]:2181"
+    assert name_of(Host("zk1", 2181)) == "zk1:2181"
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(server: str) -> None:

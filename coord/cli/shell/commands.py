@@ -52,6 +52,10 @@ async def connect(shell: Shell, out: Output, servers: str | None) -> None:
     await shell.connection.client()
 
 
+async def add_auth(shell: Shell, out: Output, scheme: str, credentials: bytes) -> None:
+    await shell.connection.add_auth(scheme, credentials)
+
+
 async def close(shell: Shell, out: Output) -> None:
     shell.watching.clear()
     if not await shell.connection.close():

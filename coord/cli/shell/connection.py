@@ -30,7 +30,7 @@ import coord
 from coord import Client, SessionState
 from coord.cli.shell.reader import Tone
 
-Auth = Sequence[tuple[str, str]]
+Auth = Sequence[tuple[str, bytes | str]]
 
 CONNECTED = (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY)
 
@@ -61,6 +61,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._refused = False
+        self._auth: list[tuple[str, bytes | str]] = []
         self.servers = ""
         """the connect string"""
         self.changed: Callable[[], object] = lambda: None
@@ -71,7 +72,7 @@ class Connection:
         was, for a connect string that cannot be read."""
         client = coord.connect(servers, auth=auth)
         await self.close()
-        self.servers, self._client, self._refused = servers, client, False
+        self.servers, self._client, self._refused, self._auth = servers, client, False, list(auth)
         self._ready, self._scope, self._ended = trio.Event(), trio.CancelScope(), trio.Event()
         self._nursery.start_soon(self._live, client, self._scope, self._ready, self._ended)
 
@@ -93,6 +94,17 @@ class Connection:
         if self._client is None:
             raise coord.AuthFailed if self._refused else NotConnected
         return self._client
+
+    async def another(self, timeout: float) -> Client:
+        """A client to be entered, of the same servers and with the same credentials, whose session has
+        `timeout` seconds. Waits, and raises, as `client` does."""
+        await self.client()
+        return coord.connect(self.servers, timeout=timeout, auth=self._auth)
+
+    async def add_auth(self, scheme: str, credentials: bytes) -> None:
+        """Waits, and raises, as `client` does."""
+        await (await self.client()).add_auth(scheme, credentials)
+        self._auth.append((scheme, credentials))
 
     async def settled(self) -> None:
         """Waits until there is a session, or can be none."""

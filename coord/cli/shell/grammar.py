@@ -20,7 +20,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from coord.cli.content import STANDARD_INPUT
-from coord.cli.grammar import InSections, cli, path_argument
+from coord.cli.grammar import InSections, as_bytes, cli, path_argument
 from coord.cli.grammar_transactions import OPERATIONS
 from coord.cli.grammar_transactions import multi as multi_command
 from coord.cli.jobs import Job, Needs, Output
@@ -138,6 +138,17 @@ def print_watches(shown: str | None) -> Job:
 def connect(servers: str | None) -> Job:
     """Close the session and open one elsewhere, or anew."""
     return with_shell(commands.connect, servers)
+
+
+@COMMANDS.command("addauth")
+@click.argument("scheme")
+@click.argument("credentials")
+def add_auth(scheme: str, credentials: str) -> Job:
+    """Give credentials: addauth digest user:password
+
+    They are the session's, and of the sessions that `lock` and `elect` open for themselves.
+    """
+    return with_shell(commands.add_auth, scheme, as_bytes(credentials))
 
 
 @COMMANDS.command()

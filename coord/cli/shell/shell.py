@@ -22,6 +22,8 @@ Synopsis::
 from __future__ import annotations
 
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Final
 
@@ -30,7 +32,7 @@ import trio
 
 from coord import BadArguments, Watch
 from coord.cli.failures import INTERRUPTED, SIGNALLED, USAGE, failure
-from coord.cli.jobs import ExitWith, Job, Needs
+from coord.cli.jobs import Job, Needs
 from coord.cli.one_command import ClientsWord, Target
 from coord.cli.printing import OutputFailed, OutputUnwanted, Printer
 from coord.cli.results import Result, printed
@@ -173,10 +175,7 @@ class Shell:
             failed = failure(error)
             if failed is None:
                 raise
-            code = failed.exit_code
-            if job is not None and job.failure is not None and not isinstance(error, ExitWith):
-                code = job.failure
-            return self._failed(code, failed.message)
+            return self._failed(failed.exit_code, failed.message)
 
     async def _note_down(self, job: Job, block: list[Job]) -> int:
         with trio.CancelScope() as self._scope:
@@ -219,20 +218,30 @@ class Shell:
             self.reader.complain(said)
 
     async def _in_time(self, job: Job, out: LineOutput) -> int:
-        with trio.move_on_after(self._target.seconds) as limit:
-            subject: Any = None
-            if job.needs is Needs.SHELL:
-                subject = self
-            elif job.needs is Needs.SERVERS:
-                subject = self.connection.servers
-            elif job.needs is Needs.CLIENT:
-                subject = await self.connection.client()
-            if job.patient:
-                limit.deadline = inf
-            return await job.do(subject, out)
-        why = f": {self._word.text}" if self._word.text else ""
-        servers, seconds = self.connection.servers, self._target.seconds
-        raise TimeoutError(f"no answer from {servers} within {seconds:g} s{why}")
+        with job.failing():
+            with trio.move_on_after(self._target.seconds) as limit:
+                async with self._subject(job) as subject:
+                    if job.patient:
+                        limit.deadline = inf
+                    return await job.do(subject, out)
+            why = f": {self._word.text}" if self._word.text else ""
+            servers, seconds = self.connection.servers, self._target.seconds
+            raise TimeoutError(f"no answer from {servers} within {seconds:g} s{why}")
+
+    @asynccontextmanager
+    async def _subject(self, job: Job) -> AsyncIterator[Any]:
+        """What the job needs."""
+        if job.needs is Needs.SHELL:
+            yield self
+        elif job.needs is Needs.SERVERS:
+            yield self.connection.servers
+        elif job.needs is Needs.CLIENT and job.session_timeout is not None:
+            async with await self.connection.another(job.session_timeout) as zk:
+                yield zk
+        elif job.needs is Needs.CLIENT:
+            yield await self.connection.client()
+        else:
+            yield None
 
     async def _write(self, out: LineOutput) -> None:
         try:

@@ -5,7 +5,9 @@ Owns what a thread does while trio works for it, and each thread's deadlines. Mu
 Rules that hold here:
 
 - A thread cannot be cancelled: when a block's right is lost, `lost` is true and `ensure()` raises, and the
-  loss is raised at the block's end. Ctrl-C ends whatever waits, at once.
+  loss is raised at the block's end. Ctrl-C ends whatever waits, at once. One moment is Python's own: when it
+  raises KeyboardInterrupt before the first step of `__exit__`, no code of any class runs, and the block is
+  left with its client.
 - `fail_after` bounds the calls of its own thread, as trio's does those of its task; the code between them
   runs on. Timeouts of single calls (`timeout=`) raise the same error, which is a `TimeoutError`.
 - A user's function that trio would await runs in a thread of its own, which is waited for.
@@ -259,14 +261,16 @@ def _with_timeout(signature: inspect.Signature) -> inspect.Signature:
 def _enter(self: Facade) -> Any:
     thread = threading.current_thread()
     block: Block[Any] = Block(self._portal, lambda: self._real, caller=thread)
+    entry = (thread, block)
     try:
         value = enter(block, self._portal)
         granted = self if value is self._real else self._facades.wrap(self._portal, value)
-        self._blocks.append((thread, block))
+        self._blocks.append(entry)
         self._entered = True
     except BaseException:  # Ctrl-C may come between any two steps
         block.entered.end()
-        self._blocks[:] = [one for one in self._blocks if one[1] is not block]
+        if entry in self._blocks:
+            self._blocks.remove(entry)
         raise
     return granted
 
@@ -276,14 +280,16 @@ def _exit(
 ) -> bool:
     if not self._blocks:
         return False  # of a client that was closed inside of its block
+    entry = None
     try:
-        return leave(_newest(self)[1], self._portal, error)
-    finally:
         entry = _newest(self)
-        if not (self._portal.foreign or entry[1].task.done()):  # Ctrl-C has come before anybody was told
+        return leave(entry[1], self._portal, error)
+    finally:
+        entry = entry or _newest(self)
+        self._blocks.remove(entry)  # first of all: Ctrl-C may come in here, after everything else was done
+        if not (entry[1].task.done() or self._portal.foreign):  # it has come before anybody was told
             entry[1].leave(error)
             entry[1].task.end()
-        self._blocks.remove(entry)
 
 
 def _newest(self: Facade) -> tuple[object, Any]:

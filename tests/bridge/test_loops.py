@@ -62,6 +62,20 @@ def test_the_body_is_cancelled_when_the_lock_is_lost(world: World) -> None:
     play(world, body)
 
 
+def test_a_session_that_the_server_has_expired_loses_its_locks(world: World) -> None:
+    async def body(world: World, zk: Client) -> None:
+        with pytest.raises(LockLost, match="expired"):  # noqa: PT012  # a block is tested
+            async with Lock(zk, "/lock") as grant:
+                await in_thread(world.expire, zk)
+                await asyncio.sleep(100)
+        assert await zk.children("/lock") == []
+        async with Lock(zk, "/lock") as again:
+            assert again.token > grant.token
+        assert zk.session.generation == 2
+
+    play(world, body)
+
+
 def test_a_body_that_does_not_wait_hears_of_the_loss_at_its_end(world: World) -> None:
     async def body(world: World, zk: Client) -> None:
         with pytest.raises(LockLost):  # noqa: PT012  # a block is tested

@@ -17,7 +17,7 @@ import pytest
 import coord
 from coord import aio, blocking
 from coord.blocking import Client, connect
-from coord.bridge.portal import Portal
+from coord.bridge.portal import CLOSE_SECONDS, Portal
 from coord.bridge.threads import hold
 from coord.testing import EmbeddedServer, embedded_server
 
@@ -121,6 +121,24 @@ with connect(HOSTS) as zk:
     assert script.ends() == (0, "interrupted b''\n", "")
 
 
+def test_ctrl_c_ends_what_an_elected_function_waits_for(server: EmbeddedServer, zk: Client) -> None:
+    text = """
+with connect(HOSTS) as zk:
+    def lead(term):
+        while not term.lost:
+            for names in zk.watch_children("/"):
+                say("leading")
+    try:
+        blocking.Election(zk, "/lead").run(lead)
+    except KeyboardInterrupt:
+        say("interrupted", zk.children("/lead"))
+"""
+    script = Script(text, server.connect_string)
+    script.says("leading")
+    script.interrupt()
+    assert script.ends() == (0, "interrupted []\n", "")
+
+
 def test_ctrl_c_inside_a_block_releases_it(server: EmbeddedServer, zk: Client) -> None:
     text = """
 with connect(HOSTS) as zk, Lock(zk, "/lock"):
@@ -201,6 +219,27 @@ END
     assert not busy or zk.children("/lock") == []
 
 
+def test_the_end_waits_for_no_function_and_for_no_generator(server: EmbeddedServer, zk: Client) -> None:
+    text = """
+zk = connect(HOSTS, timeout=60).start()
+led = threading.Event()
+def lead(term):
+    led.set()
+    list(zk.watch_data("/"))
+def generator():
+    with Lock(zk, "/lock"):
+        yield
+threading.Thread(target=blocking.Election(zk, "/lead").run, args=(lead,), daemon=True).start()
+led.wait()
+unfinished = generator()
+next(unfinished)
+"""
+    begin = time.monotonic()
+    assert Script(text, server.connect_string).ends() == (0, "", "")
+    assert time.monotonic() - begin < CLOSE_SECONDS
+    assert zk.children("/lock") == zk.children("/lead") == []
+
+
 def test_threads_that_are_no_daemons_are_waited_for(server: EmbeddedServer, zk: Client) -> None:
     text = """
 zk = connect(HOSTS).start()
@@ -278,6 +317,24 @@ if __name__ == "__main__":
         say([one.exitcode for one in processes], zk.children("/"))
 """
     assert Script(text, server.connect_string).ends() == (0, "[0, 0] ['zookeeper']\n", "")
+
+
+def test_a_deadline_holds_in_the_child_of_a_fork(server: EmbeddedServer) -> None:
+    text = """
+zk = connect(HOSTS).start()
+with blocking.move_on_after(1) as scope:
+    zk.get("/")
+    child = os.fork()
+    if child == 0:
+        with connect(HOSTS) as mine:
+            say(mine.get("/")[0])
+            list(mine.watch_data("/"))
+if child == 0:
+    say("moved on", scope.cancelled_caught)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    assert Script(text, server.connect_string).ends() == (0, "b''\nmoved on True\n", "")
 
 
 def test_a_fork_under_asyncio(server: EmbeddedServer, zk: Client) -> None:

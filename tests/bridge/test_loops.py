@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -11,7 +12,7 @@ from random import Random
 import pytest
 
 import coord
-from coord import aio
+from coord import aio, blocking
 from coord.aio import Client, Grant, Lock, LockLost
 from tests.bridge.conftest import World
 
@@ -415,6 +416,52 @@ def test_a_loop_that_ends_takes_its_blocks_along(world: World) -> None:
         assert await zk.exists("/me") is None
 
     play(world, look)
+
+
+async def hold_a_lock(zk: Client, is_there: asyncio.Event) -> None:
+    async with Lock(zk, "/lock"):
+        is_there.set()
+        await asyncio.sleep(100)
+
+
+async def lead(zk: Client, is_there: asyncio.Event) -> None:
+    async def serve(term: Grant) -> None:
+        is_there.set()
+        await asyncio.sleep(100)
+
+    await aio.Election(zk, "/lock").run(serve)
+
+
+async def wait_for_the_lock(zk: Client, is_there: asyncio.Event) -> None:
+    async with aio.connect(zk.session.server) as other, Lock(other, "/lock"):
+        is_there.set()
+        async with Lock(zk, "/lock"):
+            raise AssertionError
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # "task was destroyed"
+@pytest.mark.parametrize("user", [hold_a_lock, lead, wait_for_the_lock])
+def test_a_loop_that_is_closed_meanwhile_holds_nothing(
+    world: World, user: Callable[[Client, asyncio.Event], Awaitable[None]]
+) -> None:
+    """Nobody has ended its tasks, as `asyncio.run` would: they are thrown away."""
+
+    async def begin() -> asyncio.Future[None]:
+        is_there = asyncio.Event()
+        await zk.__aenter__()
+        task = asyncio.ensure_future(user(zk, is_there))
+        await is_there.wait()
+        return task
+
+    zk = aio.connect(world.hosts)
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(begin())
+    assert not task.done()
+    loop.close()
+    del task, loop
+    with blocking.connect(world.hosts) as look, look.watch_children("/lock") as states:
+        gc.collect()
+        assert any(not names for names in states)
 
 
 def test_errors_are_told_as_for_trio(world: World) -> None:

@@ -311,13 +311,15 @@ def _entered(self: Facade, held: Held[Any], value: Any) -> Any:
 
 
 def _mine(self: Facade) -> Held[Any]:
-    """The block of this facade that this task has entered last; where none runs, one that is no more."""
+    """The block of this facade that this task has entered last; where none runs, one that is no more. A
+    generator may be ended by another task than has begun it."""
     task = None if _loop() is None else _this_task()
     mine = [entry for entry in self._blocks if _whose(entry) is task] or self._blocks
     if not mine:
         raise RuntimeError(f"{self!r} was not entered")
-    self._blocks.remove(mine[-1])
-    return mine[-1][1]  # type: ignore[no-any-return]  # of a list that both sides use
+    entry = mine[-1]
+    self._blocks.remove(entry)
+    return entry[1]  # type: ignore[no-any-return]  # of a list that both sides use
 
 
 def _whose(entry: tuple[Any, Any]) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from random import Random
 
@@ -416,6 +416,29 @@ def test_a_loop_that_ends_takes_its_blocks_along(world: World) -> None:
         assert await zk.exists("/me") is None
 
     play(world, look)
+
+
+def test_another_task_may_end_a_block(world: World) -> None:
+    """That of a generator which is left unfinished, or of a test's fixture."""
+
+    async def body(world: World, zk: Client) -> None:
+        lock = Lock(zk, "/lock")
+
+        async def values() -> AsyncIterator[int]:
+            async with lock:
+                yield 1
+
+        async for _ in values():
+            break
+        await waiters(zk, 0)
+        client = aio.connect(world.hosts)
+        await asyncio.create_task(client.__aenter__())
+        assert await client.exists("/lock")
+        await asyncio.create_task(client.__aexit__(None, None, None))
+        with pytest.raises(aio.ClientClosed):
+            await client.exists("/lock")
+
+    play(world, body)
 
 
 async def hold_a_lock(zk: Client, is_there: asyncio.Event) -> None:

@@ -18,6 +18,7 @@ import coord
 from coord import aio, blocking
 from coord.blocking import Client, connect
 from coord.bridge.portal import CLOSE_SECONDS, Portal
+from coord.bridge.process import as_default
 from coord.bridge.threads import hold
 from coord.testing import EmbeddedServer, embedded_server
 
@@ -35,8 +36,8 @@ def say(*words):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    """In real time, for other processes."""
-    with Portal() as portal, hold(portal, embedded_server) as server:
+    """In real time, for other processes. No thread of it is left behind for other tests to see."""
+    with Portal() as portal, as_default(portal), hold(portal, embedded_server) as server:
         yield server
 
 

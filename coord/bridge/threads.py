@@ -168,6 +168,13 @@ class Threads(Side):
     def told(self, text: str) -> str:
         return re.sub(r"\b(async (?=with|for|def)|await )", "", super().told(text))
 
+    def annotation(self, annotation: Any) -> Any:
+        if not isinstance(annotation, str):
+            return annotation
+        return re.sub(
+            r"Awaitable\[(\w+)\]", r"\1", re.sub(r"\b(Abstract)?Async(?=Iter|Context)", r"\1", annotation)
+        )
+
     def method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(original)
         bounded = "timeout" in signature.parameters

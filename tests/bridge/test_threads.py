@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -442,4 +444,6 @@ def test_help_is_of_use() -> None:
     assert "await" not in (Lock.__doc__ or "")
     assert recipes.Lock.__doc__ is not None
     assert Lock.__module__ == "coord.blocking"
+    for method in (blocking.Election.run, blocking.Election.lead, blocking.Topics.watch):
+        assert re.search("Await|Async", str(inspect.signature(method))) is None
     assert Lock.__name__ == "Lock"

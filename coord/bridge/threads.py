@@ -96,6 +96,7 @@ def _attend(portal: Portal, waited: Running[Any] | Entering[Any]) -> None:
 def _pass_on(waited: Outcome[Any], by: Timeout | None) -> None:
     """It was cancelled: raises `Cancelled`, if that was for a function that is to end, or for a deadline."""
     if _local.work is not None and _local.work.cancelled is waited:
+        _local.work.told = True
         raise Cancelled(_local.work) from None
     if by is not None:
         raise Cancelled(by) from None
@@ -356,7 +357,7 @@ class _Work:
         self.told = False
         """does it know that?"""
         self.cancelled: Outcome[Any] | None = None
-        """by what it was told, if it has not asked"""
+        """what is to tell it, if it has not asked"""
         self._portal = portal
         self._fn = fn
         self._args = args
@@ -398,8 +399,8 @@ class _Work:
 
     def _tell(self) -> None:
         if self._waited is not None and not (self.told or self._waited.done()):
-            self.told, self.cancelled = True, self._waited
-            self._waited.cancel()
+            self.cancelled = self._waited
+            self._waited.cancel()  # which may come too late: then the next one is
 
     # -- in its own -----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import coord
 import recipes
 from coord import aio, blocking
 from coord.blocking import Client, Grant, Lock, LockLost, connect, fail_after, move_on_after
-from coord.bridge.threads import hold
+from coord.bridge.threads import call, hold
 from tests.bridge.conftest import World
 
 InThread = Callable[[Callable[[], object]], threading.Thread]
@@ -205,6 +205,34 @@ def test_what_a_function_waits_for_ends_when_it_is_to_end(
         zk.janitor.idle()
         assert len(other.children("/other")) == 1
         assert other.children("/lead") == []
+
+
+def test_a_function_whose_call_came_through_is_told_by_the_next(
+    world: World, zk: Client, in_thread: InThread
+) -> None:
+    began, go_on = threading.Event(), trio.Event()
+    steps: list[str] = []
+
+    async def uncancellable() -> str:
+        began.set()
+        with trio.CancelScope(shield=True):
+            await go_on.wait()
+        return "came through"
+
+    def lead(term: Grant) -> None:
+        steps.append(call(world.portal, uncancellable))
+        list(zk.watch_data("/lead"))
+
+    def run() -> None:
+        with pytest.raises(TimeoutError):
+            blocking.Election(zk, "/lead").run(lead, timeout=5)
+
+    thread = in_thread(run)
+    began.wait()
+    world.pass_time(5)
+    world.portal.call_sync(go_on.set)
+    thread.join(10)
+    assert steps == ["came through"]
 
 
 def test_a_function_that_knows_of_its_end_may_take_its_time(

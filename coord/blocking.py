@@ -23,7 +23,8 @@ What differs, since a thread cannot be cancelled:
 - Every call that waits takes a `timeout` in seconds. `fail_after` and `move_on_after` bound all of a thread's
   calls in a block. Ctrl-C interrupts whatever waits; what was half acquired is given back first.
 - Functions that coord calls (`Election.run`) get a thread of their own, and are waited for: they end when
-  `grant.lost` is true. Conditions and parsers are called in trio's thread, and must not wait.
+  `grant.lost` is true. What one waits for then is cancelled, once, and what it does at its end is done.
+  Conditions and parsers are called in trio's thread, and must not wait.
 - After a fork, the child connects anew: clients of the parent raise `ForkedClient`. Clients that nobody has
   closed are closed at the end of the process.
 """
@@ -35,10 +36,10 @@ import trio
 import coord
 import recipes
 from coord.bridge import threads
+from coord.bridge.deadlines import fail_after, move_on_after
 from coord.bridge.facade import Facades
 from coord.bridge.living import LIVING, public_names
 from coord.bridge.portal import TooSlowError
-from coord.bridge.threads import fail_after, move_on_after
 
 _MIXINS = {
     coord.Client: threads.StartableClient,

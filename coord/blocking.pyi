@@ -10,9 +10,9 @@ from trio import ClosedResourceError as ClosedResourceError
 from trio import EndOfChannel as EndOfChannel
 from trio import WouldBlock as WouldBlock
 
+from coord.bridge.deadlines import fail_after as fail_after
+from coord.bridge.deadlines import move_on_after as move_on_after
 from coord.bridge.portal import TooSlowError as TooSlowError
-from coord.bridge.threads import fail_after as fail_after
-from coord.bridge.threads import move_on_after as move_on_after
 from coord.client.operations import ReadResult
 from coord.client.transaction import Result
 from recipes.cache import Event

@@ -6,6 +6,7 @@
 `block`                   the trio task behind a `with` or `async with` block of the other side
 `facade`, `living`        classes for the other side, made from those for trio, and which they are
 `threads`, `loops`        the two other sides: how they wait
+`deadlines`               what bounds the calls of a thread
 `stub`                    writes what type checkers see of `coord.blocking`
 ========================  ==========================================================================
 

@@ -59,6 +59,10 @@ class Side(ABC):
         """A docstring in this side's terms."""
         return re.sub(r"\btrio\.(?=TooSlow|WouldBlock|Closed|EndOf|fail_after|move_on)", "", text)
 
+    def annotation(self, annotation: Any) -> Any:
+        """One of a signature, in this side's terms; most are strings."""
+        return annotation
+
     @abstractmethod
     def method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         """For a coroutine method: ``f(self, *args, **kwargs)``."""
@@ -256,8 +260,14 @@ class Facades:
         """`method`, with the name, text and signature of the original."""
         method.__name__, method.__qualname__ = name, f"{original.__qualname__.rpartition('.')[0]}.{name}"
         method.__doc__, method.__module__ = _text(original.__doc__, self.side), self.side.name
-        if not hasattr(method, "__signature__"):
-            method.__signature__ = self._signature(original)  # type: ignore[attr-defined]  # for help()
+        signature = getattr(method, "__signature__", None) or self._signature(original)
+        annotation = self.side.annotation
+        method.__signature__ = signature.replace(  # type: ignore[attr-defined]  # for help()
+            parameters=[
+                one.replace(annotation=annotation(one.annotation)) for one in signature.parameters.values()
+            ],
+            return_annotation=annotation(signature.return_annotation),
+        )
         return method
 
     def _signature(self, original: Callable[..., Any]) -> inspect.Signature:

@@ -9,6 +9,8 @@ Rules that hold here:
 - When a block's right is lost, its task is cancelled, as `asyncio.timeout` does it: the cancellation is
   taken back at the block's end, and the loss raised in its place. One from outside passes, whatever else
   happened.
+- A coroutine that is thrown away (its loop was closed while it ran) gives up what it waits for and what it
+  holds, without waiting for that. So nothing here keeps a task alive.
 - A user's `async def` that trio would await runs as a task of the caller's loop, with the caller's context;
   it is cancelled when trio cancels it, and waited for.
 
@@ -81,6 +83,13 @@ def _mailbox() -> _Mailbox:
     return found
 
 
+def _loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _this_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     if task is None:
@@ -106,14 +115,20 @@ async def end_of(
             if not is_over():
                 cancelled = error
                 cancel()
+        except GeneratorExit:
+            cancel()
+            raise
     if cancelled is not None:
         raise cancelled
 
 
 def _waker(mailbox: _Mailbox, waiter: asyncio.Future[None]) -> Callable[[object], object]:
+    weak = ref(waiter)
+
     def wake() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
+        alive = weak()
+        if alive is not None and not alive.done():
+            alive.set_result(None)
 
     return lambda _: mailbox.put(wake)
 
@@ -134,10 +149,11 @@ class Held(Generic[T]):
 
     def __init__(self, portal: Portal, open_manager: Callable[[], ContextManager[T]]) -> None:
         self._portal = portal
-        self._task = _this_task()
+        task = _this_task()
+        self._task = ref(task)
         self._mailbox = _mailbox()
         self._block: Block[T] = Block(portal, open_manager, caller=self._task, on_lost=self._tell)
-        self._before = self._task.cancelling()
+        self._before = task.cancelling()
         """how often somebody has asked for the task's end that is not our business"""
         self._inside = False
         self._lost = False
@@ -158,7 +174,9 @@ class Held(Generic[T]):
     def _cancel_body(self) -> None:
         if self._inside and self._lost and not self._cancelled:
             self._cancelled = True
-            self._task.cancel("what the block held was lost")
+            task = self._task()
+            if task is not None:
+                task.cancel("what the block held was lost")
 
     def _begin_body(self) -> None:
         self._inside = True
@@ -167,12 +185,14 @@ class Held(Generic[T]):
     def _end_body(self, error: BaseException | None) -> BaseException | None:
         """What the body itself has ended with: a cancellation of ours is taken back."""
         self._inside = False
-        if not self._cancelled or self._task.uncancel() > self._before:
+        task = self._task()
+        if not self._cancelled or task is None or task.uncancel() > self._before:
             return error
         return None if isinstance(error, asyncio.CancelledError) else error
 
     def _cancellation_is_over(self) -> bool:
-        return self._cancelled and self._task.cancelling() <= self._before
+        task = self._task()
+        return self._cancelled and task is not None and task.cancelling() <= self._before
 
     # -- with a wait ----------------------------------------------------------------------------------
 
@@ -181,6 +201,8 @@ class Held(Generic[T]):
         entering = self._block.enter()
         try:
             await end_of(entering, entering.cancel)
+        except GeneratorExit:
+            raise
         except BaseException:
             entering.cancel()
             await end_of(self._block.task, entering.cancel, lambda: True)
@@ -196,6 +218,8 @@ class Held(Generic[T]):
         if self._portal.foreign:
             return False  # in a child: the block is its parent's
         running = self._block.leave(own)
+        if _loop() is None:
+            return False  # the coroutine is thrown away
         await end_of(running, running.cancel, self._cancellation_is_over)
         return _handled(running, error)
 
@@ -281,19 +305,25 @@ def _exit(
 
 
 def _entered(self: Facade, held: Held[Any], value: Any) -> Any:
-    self._blocks.append((_this_task(), held))
+    self._blocks.append((ref(_this_task()), held))
     self._entered = True
     return self if value is self._real else self._facades.wrap(self._portal, value)
 
 
 def _mine(self: Facade) -> Held[Any]:
-    """The block of this facade that this task has entered last."""
-    task = _this_task()
-    mine = [one for one in self._blocks if one[0] is task] or self._blocks
+    """The block of this facade that this task has entered last; where none runs, one that is no more. A
+    generator may be ended by another task than has begun it."""
+    task = None if _loop() is None else _this_task()
+    mine = [entry for entry in self._blocks if _whose(entry) is task] or self._blocks
     if not mine:
         raise RuntimeError(f"{self!r} was not entered")
-    self._blocks.remove(mine[-1])
-    return mine[-1][1]  # type: ignore[no-any-return]  # of a list that both sides use
+    entry = mine[-1]
+    self._blocks.remove(entry)
+    return entry[1]  # type: ignore[no-any-return]  # of a list that both sides use
+
+
+def _whose(entry: tuple[Any, Any]) -> object:
+    return entry[0]()
 
 
 def _aiter(self: Facade) -> Facade:
@@ -346,7 +376,8 @@ class _Work:
             await self._ended.wait()
         except trio.Cancelled as error:
             cancelled = error
-            self._mailbox.put(self._cancel)
+            if not self._mailbox.put(self._cancel):
+                raise  # its loop is closed: it runs no more
             with trio.CancelScope(shield=True):
                 await self._ended.wait()
         assert self._task is not None

@@ -226,6 +226,11 @@ class Portal:
         """Is this process forked from the portal's?"""
         return self.pid != os.getpid()
 
+    @property
+    def over(self) -> bool:
+        """Has it ended with its process? What the interpreter throws away later has nothing to wait for."""
+        return self.silent and not self._thread.is_alive()
+
     def submit(
         self, fn: Callable[..., Awaitable[T]], *args: Any, deadline: float = inf, timeout: float = inf
     ) -> Running[T]:
@@ -269,7 +274,7 @@ class Portal:
             raise ForkedClient
         assert self._token is not None, "the portal was not started"
         self._inbox.append(partial(fn, *args))
-        if self._rung:
+        if self._rung and not self.closing:
             return True
         try:
             self._rung = True

@@ -1,14 +1,18 @@
 """The bridge as threads see it: calls that wait, `with` blocks, plain iterators, timeouts.
 
-Owns what a thread does while trio works for it, and each thread's deadlines. Must not know: recipes.
+Owns what a thread does while trio works for it. Must not know: recipes.
 
 Rules that hold here:
 
 - A thread cannot be cancelled: when a block's right is lost, `lost` is true and `ensure()` raises, and the
-  loss is raised at the block's end. Ctrl-C ends whatever waits, at once.
+  loss is raised at the block's end. Ctrl-C ends whatever waits, at once. One moment is Python's own: when it
+  raises KeyboardInterrupt before the first step of `__exit__`, no code of any class runs, and the block is
+  left with its client.
 - `fail_after` bounds the calls of its own thread, as trio's does those of its task; the code between them
   runs on. Timeouts of single calls (`timeout=`) raise the same error, which is a `TimeoutError`.
-- A user's function that trio would await runs in a thread of its own, which is waited for.
+- A user's function that trio would await runs in a thread of its own, which is waited for. When it is to end
+  (its leadership is lost, its caller has given up), it is told once: `lost` is true, or, if it has not asked,
+  the call that waits then, or the next one, is cancelled.
 
 Synopsis::
 
@@ -24,127 +28,58 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from math import inf
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 import trio
 
-from coord.bridge.block import Block, ContextManager
+from coord.bridge.block import Block, ContextManager, Entering
+from coord.bridge.deadlines import Cancelled, Timeout, strictest
 from coord.bridge.facade import Facade, Side
+from coord.bridge.outcome import Outcome
 from coord.bridge.portal import Portal, Running, TooSlowError
-from coord.bridge.process import default_portal
 
 T = TypeVar("T")
 
 END: Final = object()
 
 
-# -- deadlines ----------------------------------------------------------------------------------------
-
-
-class Cancelled(BaseException):
-    """Passes through a thread from the call that took too long to the block that set the deadline."""
-
-    def __init__(self, by: Timeout) -> None:
-        super().__init__("the deadline of a block has passed")
-        self.by = by
-
-
-class Timeout:
-    """The block of `fail_after` or `move_on_after`; for one thread."""
-
-    def __init__(self, seconds: float, *, fails: bool) -> None:
-        if not seconds >= 0:
-            raise ValueError(f"a timeout is 0 seconds or more, not {seconds}")
-        self.cancelled_caught = False
-        """Has the deadline ended the block?"""
-        self._seconds = seconds
-        self._fails = fails
-        self._deadlines: dict[Portal, float] = {}
-
-    def deadline(self, portal: Portal) -> float:
-        """In the portal's time."""
-        if portal not in self._deadlines:
-            left = self._seconds
-            for other, deadline in self._deadlines.items():
-                left = deadline - other.call_sync(trio.current_time)
-                break
-            self._deadlines[portal] = portal.call_sync(trio.current_time) + left
-        return self._deadlines[portal]
-
-    def __enter__(self) -> Self:
-        self.deadline(default_portal())
-        _timeouts().append(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        _timeouts().remove(self)
-        self.cancelled_caught = isinstance(error, Cancelled) and error.by is self
-        if self.cancelled_caught and self._fails:
-            raise TooSlowError from error
-        return self.cancelled_caught
-
-
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.timeouts: list[Timeout] = []
+        self.work: _Work | None = None
+        """the function that this thread is for"""
 
 
 _local = _Local()
 
 
-def _timeouts() -> list[Timeout]:
-    return _local.timeouts
-
-
-def fail_after(seconds: float) -> AbstractContextManager[Timeout]:
-    """Bound the calls in the block: when `seconds` have passed, the one that waits, or the next one, ends the
-    block, and `TooSlowError` (a `TimeoutError`) is raised in its place::
-
-        with fail_after(5):
-            data, stat = zk.get("/config")
-
-    It bounds the calls of this thread alone, and nothing else that the block does.
-    """
-    return Timeout(seconds, fails=True)
-
-
-def move_on_after(seconds: float) -> Timeout:
-    """As `fail_after`, but the block ends without an error; `cancelled_caught` of its value tells."""
-    return Timeout(seconds, fails=False)
-
-
-def _strictest(portal: Portal) -> tuple[float, Timeout | None]:
-    """The earliest deadline of this thread; of equal ones the outermost."""
-    found: tuple[float, Timeout | None] = (inf, None)
-    for timeout in _timeouts():
-        deadline = timeout.deadline(portal)
-        if deadline < found[0]:
-            found = (deadline, timeout)
-    return found
-
-
 # -- calls and blocks -----------------------------------------------------------------------------------
 
 
-def call(portal: Portal, fn: Callable[[], Awaitable[T]], what: str = "call", timeout: float = inf) -> T:
+def call(
+    portal: Portal,
+    fn: Callable[[], Awaitable[T]],
+    what: str = "call",
+    timeout: float = inf,
+    *,
+    told_by_result: bool = False,
+) -> T:
     """``await fn()`` in the trio thread, within this thread's deadlines. Raises `TooSlowError` after
-    `timeout` seconds."""
+    `timeout` seconds. `told_by_result`: is it what tells a function that it is to end?"""
     portal.check_elsewhere(what)
-    deadline, by = _strictest(portal)
+    deadline, by = strictest(portal)
     running = Running(portal, fn, deadline, timeout)
     try:
         portal.begin(running)
+        if not told_by_result:
+            _attend(portal, running)
         return running.result()
     except CancelledError:
         if running.timed_out:
             raise TooSlowError from None
-        if by is not None:
-            raise Cancelled(by) from None
+        _pass_on(running, by)
         raise
     except BaseException:
         if not portal.foreign:
@@ -152,16 +87,31 @@ def call(portal: Portal, fn: Callable[[], Awaitable[T]], what: str = "call", tim
         raise
 
 
+def _attend(portal: Portal, waited: Running[Any] | Entering[Any]) -> None:
+    """In a function's thread: what it waits for is cancelled when it is to end."""
+    if _local.work is not None:
+        portal.post(_local.work.attend, waited)
+
+
+def _pass_on(waited: Outcome[Any], by: Timeout | None) -> None:
+    """It was cancelled: raises `Cancelled`, if that was for a function that is to end, or for a deadline."""
+    if _local.work is not None and _local.work.cancelled is waited:
+        _local.work.told = True
+        raise Cancelled(_local.work) from None
+    if by is not None:
+        raise Cancelled(by) from None
+
+
 def enter(block: Block[T], portal: Portal) -> T:
     """Enter it; interrupted, it is left again."""
     portal.check_elsewhere("entering a block")
     by: Timeout | None = None
     try:
-        deadline, by = _strictest(portal)
-        return block.enter(deadline).result()
+        deadline, by = strictest(portal)
+        _attend(portal, block.enter(deadline))
+        return block.entered.result()
     except CancelledError:
-        if by is not None:
-            raise Cancelled(by) from None
+        _pass_on(block.entered, by)
         raise
     except BaseException:
         block.entered.end()
@@ -170,11 +120,11 @@ def enter(block: Block[T], portal: Portal) -> T:
 
 def leave(block: Block[Any], portal: Portal, error: BaseException | None) -> bool:
     """Was `error` dealt with? Raises what leaving raises."""
-    if portal.foreign:
-        return False  # in a child: the block is its parent's
+    if _is_elsewhere(portal):
+        return False
     by: Timeout | None = None
     try:
-        deadline, by = _strictest(portal)
+        deadline, by = strictest(portal)
         return block.leave(error, deadline).result() and error is not None
     except CancelledError:
         if by is not None:
@@ -187,6 +137,11 @@ def leave(block: Block[Any], portal: Portal, error: BaseException | None) -> boo
             block.leave(error)
             block.task.end()
         raise
+
+
+def _is_elsewhere(portal: Portal) -> bool:
+    """Are its blocks another process's, or have they ended with this one?"""
+    return portal.foreign or portal.over
 
 
 @contextmanager
@@ -213,6 +168,13 @@ class Threads(Side):
 
     def told(self, text: str) -> str:
         return re.sub(r"\b(async (?=with|for|def)|await )", "", super().told(text))
+
+    def annotation(self, annotation: Any) -> Any:
+        if not isinstance(annotation, str):
+            return annotation
+        return re.sub(
+            r"Awaitable\[(\w+)\]", r"\1", re.sub(r"\b(Abstract)?Async(?=Iter|Context)", r"\1", annotation)
+        )
 
     def method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(original)
@@ -241,7 +203,7 @@ class Threads(Side):
 
         @functools.wraps(fn)
         async def adapted(*args: Any) -> Any:
-            work = _Work(fn, [self.facades.wrap(portal, one) for one in args])
+            work = _Work(portal, fn, [self.facades.wrap(portal, one) for one in args])
             return self.facades.given_back(portal, await work.run())
 
         return adapted
@@ -259,14 +221,16 @@ def _with_timeout(signature: inspect.Signature) -> inspect.Signature:
 def _enter(self: Facade) -> Any:
     thread = threading.current_thread()
     block: Block[Any] = Block(self._portal, lambda: self._real, caller=thread)
+    entry = (thread, block)
     try:
         value = enter(block, self._portal)
         granted = self if value is self._real else self._facades.wrap(self._portal, value)
-        self._blocks.append((thread, block))
+        self._blocks.append(entry)
         self._entered = True
     except BaseException:  # Ctrl-C may come between any two steps
         block.entered.end()
-        self._blocks[:] = [one for one in self._blocks if one[1] is not block]
+        if entry in self._blocks:
+            self._blocks.remove(entry)
         raise
     return granted
 
@@ -276,14 +240,16 @@ def _exit(
 ) -> bool:
     if not self._blocks:
         return False  # of a client that was closed inside of its block
+    entry = None
     try:
-        return leave(_newest(self)[1], self._portal, error)
-    finally:
         entry = _newest(self)
-        if not (self._portal.foreign or entry[1].task.done()):  # Ctrl-C has come before anybody was told
+        return leave(entry[1], self._portal, error)
+    finally:
+        entry = entry or _newest(self)
+        self._blocks.remove(entry)  # first of all: Ctrl-C may come in here, after everything else was done
+        if not (entry[1].task.done() or _is_elsewhere(self._portal)):  # before anybody was told
             entry[1].leave(error)
             entry[1].task.end()
-        self._blocks.remove(entry)
 
 
 def _newest(self: Facade) -> tuple[object, Any]:
@@ -318,12 +284,12 @@ class StoppableGrant(Facade):
     def lost(self) -> bool:
         """Whether the guarantee lapsed before the block was through; and, in a function that coord has called
         (`Election.run`), whether it is to end for another reason."""
-        return self._stopped or bool(self._facades.here(self._portal, lambda: self._real.lost))
+        return self._heard(self._stopped or bool(self._facades.here(self._portal, lambda: self._real.lost)))
 
     def ensure(self) -> None:
         """Raise the grant's error if `lost`, or if its block has ended: to be called right before a side
         effect."""
-        if self._stopped:
+        if self._heard(self._stopped):
             raise self._facades.here(self._portal, self._real.loss, "its function is to end")
         self._facades.here(self._portal, self._real.ensure)
 
@@ -335,19 +301,26 @@ class StoppableGrant(Facade):
             lost = False
             async with trio.open_nursery() as nursery:
                 if self._stop is not None:
-                    nursery.start_soon(_then_cancel, self._stop, nursery.cancel_scope)
+                    nursery.start_soon(_then_cancel, self._stop.given_up, nursery.cancel_scope)
                 lost = await self._real.wait_lost()
                 nursery.cancel_scope.cancel()
-            return lost or self._stopped
+            return self._heard(lost or self._stopped)
 
         try:
-            return call(self._portal, wait, "wait_lost", inf if timeout is None else timeout)
+            return call(
+                self._portal, wait, "wait_lost", inf if timeout is None else timeout, told_by_result=True
+            )
         except TooSlowError:
             return self.lost
 
     @property
     def _stopped(self) -> bool:
-        return self._stop is not None and self._stop.is_set()
+        return self._stop is not None and self._stop.given_up.is_set()
+
+    def _heard(self, stopped: bool) -> bool:
+        if stopped and self._stop is not None:
+            self._stop.told = True
+        return stopped
 
 
 async def _then_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
@@ -378,17 +351,25 @@ class StartableClient(Facade):
 class _Work:
     """A user's function, in a thread of its own, for trio to wait for."""
 
-    def __init__(self, fn: Callable[..., Any], args: list[Any]) -> None:
+    def __init__(self, portal: Portal, fn: Callable[..., Any], args: list[Any]) -> None:
         self.given_up = trio.Event()
         """is it to come to an end, since nobody wants its result any more?"""
+        self.told = False
+        """does it know that?"""
+        self.cancelled: Outcome[Any] | None = None
+        """what is to tell it, if it has not asked"""
+        self._portal = portal
         self._fn = fn
         self._args = args
+        self._waited: Running[Any] | Entering[Any] | None = None
         self._ended = trio.Event()
         self._result: Any = None
         self._error: BaseException | None = None
         for one in args:
             if isinstance(one, Facade):
-                one._stop = self.given_up
+                one._stop = self
+
+    # -- in the trio thread ---------------------------------------------------------------------------
 
     async def run(self) -> Any:
         token = trio.lowlevel.current_trio_token()
@@ -400,13 +381,31 @@ class _Work:
         except trio.Cancelled as error:
             cancelled = error
             self.given_up.set()
-            with trio.CancelScope(shield=True):
+            self._tell()
+            # At the end of the process nobody is told, and nobody waited for.
+            with trio.CancelScope(shield=not self._portal.silent):
                 await self._ended.wait()
-        if self._error is not None or cancelled is not None:
-            raise self._error or cancelled  # type: ignore[misc]  # one of them is there
+        if cancelled is not None and (self._error is None or isinstance(self._error, Cancelled)):
+            raise cancelled
+        if self._error is not None:
+            raise self._error
         return self._result
 
+    def attend(self, waited: Running[Any] | Entering[Any]) -> None:
+        """The function waits for it now."""
+        self._waited = waited
+        if self.given_up.is_set():
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._waited is not None and not (self.told or self._waited.done()):
+            self.cancelled = self._waited
+            self._waited.cancel()  # which may come too late: then the next one is
+
+    # -- in its own -----------------------------------------------------------------------------------
+
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
+        _local.work = self
         try:
             self._result = self._fn(*self._args)
         except BaseException as error:

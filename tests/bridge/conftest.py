@@ -6,8 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from trio.testing import MockClock
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+import coord
+from coord import aio, blocking
 from coord.bridge.portal import Portal
 from coord.bridge.process import as_default
 from coord.bridge.threads import hold
@@ -33,6 +36,26 @@ class World:
         """No session of it can be guaranteed any more."""
         self.portal.call(self.server.kill)
         self.pass_time(60)
+
+    def expire(self, zk: blocking.Client | aio.Client) -> None:
+        """The server says that its session has ended, and it gets another; from any thread but a loop's."""
+
+        async def expire() -> None:
+            session = zk._real.session  # type: ignore[union-attr]  # the one for trio
+            await self.server.expire_session(session.id)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(move_time)
+                await session.state.wait_value(coord.SessionState.EXPIRED)
+                await session.state.wait_value(coord.SessionState.CONNECTED)
+                nursery.cancel_scope.cancel()
+
+        async def move_time() -> None:
+            """Until it connects again."""
+            while True:
+                await wait_all_tasks_blocked(0.001)
+                self._clock.jump(0.05)
+
+        self.portal.call(expire)
 
 
 @pytest.fixture

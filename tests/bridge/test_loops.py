@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from random import Random
 
 import pytest
 
 import coord
-from coord import aio
+from coord import aio, blocking
 from coord.aio import Client, Grant, Lock, LockLost
 from tests.bridge.conftest import World
 
@@ -58,6 +59,20 @@ def test_the_body_is_cancelled_when_the_lock_is_lost(world: World) -> None:
         assert grant.lost
         assert task.cancelling() == 0
         await asyncio.sleep(0)  # nothing of it is left
+
+    play(world, body)
+
+
+def test_a_session_that_the_server_has_expired_loses_its_locks(world: World) -> None:
+    async def body(world: World, zk: Client) -> None:
+        with pytest.raises(LockLost, match="expired"):  # noqa: PT012  # a block is tested
+            async with Lock(zk, "/lock") as grant:
+                await in_thread(world.expire, zk)
+                await asyncio.sleep(100)
+        assert await zk.children("/lock") == []
+        async with Lock(zk, "/lock") as again:
+            assert again.token > grant.token
+        assert zk.session.generation == 2
 
     play(world, body)
 
@@ -401,6 +416,75 @@ def test_a_loop_that_ends_takes_its_blocks_along(world: World) -> None:
         assert await zk.exists("/me") is None
 
     play(world, look)
+
+
+def test_another_task_may_end_a_block(world: World) -> None:
+    """That of a generator which is left unfinished, or of a test's fixture."""
+
+    async def body(world: World, zk: Client) -> None:
+        lock = Lock(zk, "/lock")
+
+        async def values() -> AsyncIterator[int]:
+            async with lock:
+                yield 1
+
+        async for _ in values():
+            break
+        await waiters(zk, 0)
+        client = aio.connect(world.hosts)
+        await asyncio.create_task(client.__aenter__())
+        assert await client.exists("/lock")
+        await asyncio.create_task(client.__aexit__(None, None, None))
+        with pytest.raises(aio.ClientClosed):
+            await client.exists("/lock")
+
+    play(world, body)
+
+
+async def hold_a_lock(zk: Client, is_there: asyncio.Event) -> None:
+    async with Lock(zk, "/lock"):
+        is_there.set()
+        await asyncio.sleep(100)
+
+
+async def lead(zk: Client, is_there: asyncio.Event) -> None:
+    async def serve(term: Grant) -> None:
+        is_there.set()
+        await asyncio.sleep(100)
+
+    await aio.Election(zk, "/lock").run(serve)
+
+
+async def wait_for_the_lock(zk: Client, is_there: asyncio.Event) -> None:
+    async with aio.connect(zk.session.server) as other, Lock(other, "/lock"):
+        is_there.set()
+        async with Lock(zk, "/lock"):
+            raise AssertionError
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # "task was destroyed"
+@pytest.mark.parametrize("user", [hold_a_lock, lead, wait_for_the_lock])
+def test_a_loop_that_is_closed_meanwhile_holds_nothing(
+    world: World, user: Callable[[Client, asyncio.Event], Awaitable[None]]
+) -> None:
+    """Nobody has ended its tasks, as `asyncio.run` would: they are thrown away."""
+
+    async def begin() -> asyncio.Future[None]:
+        is_there = asyncio.Event()
+        await zk.__aenter__()
+        task = asyncio.ensure_future(user(zk, is_there))
+        await is_there.wait()
+        return task
+
+    zk = aio.connect(world.hosts)
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(begin())
+    assert not task.done()
+    loop.close()
+    del task, loop
+    with blocking.connect(world.hosts) as look, look.watch_children("/lock") as states:
+        gc.collect()
+        assert any(not names for names in states)
 
 
 def test_errors_are_told_as_for_trio(world: World) -> None:

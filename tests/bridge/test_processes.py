@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 import coord
 from coord import aio, blocking
 from coord.blocking import Client, connect
-from coord.bridge.portal import Portal
+from coord.bridge.portal import CLOSE_SECONDS, Portal
+from coord.bridge.process import as_default
 from coord.bridge.threads import hold
 from coord.testing import EmbeddedServer, embedded_server
 
@@ -34,8 +36,8 @@ def say(*words):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    """In real time, for other processes."""
-    with Portal() as portal, hold(portal, embedded_server) as server:
+    """In real time, for other processes. No thread of it is left behind for other tests to see."""
+    with Portal() as portal, as_default(portal), hold(portal, embedded_server) as server:
         yield server
 
 
@@ -120,6 +122,24 @@ with connect(HOSTS) as zk:
     assert script.ends() == (0, "interrupted b''\n", "")
 
 
+def test_ctrl_c_ends_what_an_elected_function_waits_for(server: EmbeddedServer, zk: Client) -> None:
+    text = """
+with connect(HOSTS) as zk:
+    def lead(term):
+        while not term.lost:
+            for names in zk.watch_children("/"):
+                say("leading")
+    try:
+        blocking.Election(zk, "/lead").run(lead)
+    except KeyboardInterrupt:
+        say("interrupted", zk.children("/lead"))
+"""
+    script = Script(text, server.connect_string)
+    script.says("leading")
+    script.interrupt()
+    assert script.ends() == (0, "interrupted []\n", "")
+
+
 def test_ctrl_c_inside_a_block_releases_it(server: EmbeddedServer, zk: Client) -> None:
     text = """
 with connect(HOSTS) as zk, Lock(zk, "/lock"):
@@ -137,9 +157,10 @@ with connect(HOSTS) as zk, Lock(zk, "/lock"):
 
 
 def test_ctrl_c_again_and_again_acquires_nothing_for_good(server: EmbeddedServer, zk: Client) -> None:
-    """Wherever it comes: before, while, and after the lock is acquired."""
+    """Wherever it comes: before, while, and after the lock is acquired; but for the moment before the first
+    step of `__exit__`, at which Python lets no `with` block be left."""
     text = """
-import random, signal
+import random, signal, traceback
 random.seed(1)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 def interrupted(lock):
@@ -148,17 +169,20 @@ def interrupted(lock):
         with lock:
             time.sleep(0.001)
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+        if frame.f_code.co_name == "_exit" and line == frame.f_code.co_firstlineno:
+            lock.__exit__(None, None, None)
         return True
     return False
 with connect(HOSTS) as zk:
     lock = Lock(zk, "/lock")
     times = sum(interrupted(lock) for _ in range(150))
     zk.janitor.idle()
-    say(times > 10, zk.children("/lock"))
+    say(times > 10, zk.children("/lock"), lock._blocks)
 """
     script = Script(text, server.connect_string)
-    assert script.ends() == (0, "True []\n", "")
+    assert script.ends() == (0, "True [] []\n", "")
 
 
 # -- the end of the process -----------------------------------------------------------------------------
@@ -194,6 +218,27 @@ END
     assert "coord" not in errors
     assert zk.exists("/me") is None
     assert not busy or zk.children("/lock") == []
+
+
+def test_the_end_waits_for_no_function_and_for_no_generator(server: EmbeddedServer, zk: Client) -> None:
+    text = """
+zk = connect(HOSTS, timeout=60).start()
+led = threading.Event()
+def lead(term):
+    led.set()
+    list(zk.watch_data("/"))
+def generator():
+    with Lock(zk, "/lock"):
+        yield
+threading.Thread(target=blocking.Election(zk, "/lead").run, args=(lead,), daemon=True).start()
+led.wait()
+unfinished = generator()
+next(unfinished)
+"""
+    begin = time.monotonic()
+    assert Script(text, server.connect_string).ends() == (0, "", "")
+    assert time.monotonic() - begin < CLOSE_SECONDS
+    assert zk.children("/lock") == zk.children("/lead") == []
 
 
 def test_threads_that_are_no_daemons_are_waited_for(server: EmbeddedServer, zk: Client) -> None:
@@ -275,6 +320,24 @@ if __name__ == "__main__":
     assert Script(text, server.connect_string).ends() == (0, "[0, 0] ['zookeeper']\n", "")
 
 
+def test_a_deadline_holds_in_the_child_of_a_fork(server: EmbeddedServer) -> None:
+    text = """
+zk = connect(HOSTS).start()
+with blocking.move_on_after(1) as scope:
+    zk.get("/")
+    child = os.fork()
+    if child == 0:
+        with connect(HOSTS) as mine:
+            say(mine.get("/")[0])
+            list(mine.watch_data("/"))
+if child == 0:
+    say("moved on", scope.cancelled_caught)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    assert Script(text, server.connect_string).ends() == (0, "b''\nmoved on True\n", "")
+
+
 def test_a_fork_under_asyncio(server: EmbeddedServer, zk: Client) -> None:
     text = """
 import asyncio
@@ -323,7 +386,11 @@ def test_no_descriptor_is_left_behind(server: EmbeddedServer) -> None:
         with Portal() as portal, hold(portal, lambda: coord.connect(server.connect_string)):
             pass
 
-    use()
-    before = len(os.listdir("/proc/self/fd"))
-    use()
-    assert len(os.listdir("/proc/self/fd")) == before
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before, pause = count(), threading.Event()
+    for _ in range(10):
+        use()
+    while count() > before:  # the server closes its ends when it hears that they are closed
+        pause.wait(0.001)

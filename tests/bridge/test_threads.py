@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ import coord
 import recipes
 from coord import aio, blocking
 from coord.blocking import Client, Grant, Lock, LockLost, connect, fail_after, move_on_after
-from coord.bridge.threads import hold
+from coord.bridge.threads import call, hold
 from tests.bridge.conftest import World
 
 InThread = Callable[[Callable[[], object]], threading.Thread]
@@ -49,6 +51,18 @@ def test_a_loss_is_told_at_once_and_raised_at_the_end(world: World, zk: Client) 
         seen.append("the body ran on")
     assert seen
     assert caught.value.__cause__ is None
+
+
+def test_a_session_that_the_server_has_expired_loses_its_locks(world: World, zk: Client) -> None:
+    with pytest.raises(LockLost, match="expired"), Lock(zk, "/lock") as grant:  # noqa: PT012  # a block is tested
+        world.expire(zk)
+        assert grant.wait_lost()
+        with pytest.raises(LockLost, match="expired"):
+            grant.ensure()
+    assert zk.children("/lock") == []
+    with Lock(zk, "/lock") as again:
+        assert again.token > grant.token
+    assert zk.session.generation == 2
 
 
 def test_the_bodys_own_exception_wins_over_the_loss(world: World, zk: Client) -> None:
@@ -144,6 +158,102 @@ def test_a_function_is_told_when_its_caller_gives_up(world: World, zk: Client, i
     thread.join()
     assert told == [True, True]
     assert zk.children("/lead") == []
+
+
+WAITS: dict[str, Callable[[Client], object]] = {
+    "call": lambda zk: blocking.Barrier(zk, "/gate").wait(),
+    "block": lambda zk: Lock(zk, "/other").__enter__(),
+    "iterator": lambda zk: list(zk.watch_data("/gate")),
+    "function": lambda zk: blocking.Election(zk, "/inner").run(lambda term: list(zk.watch_data("/gate"))),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_a_function_waits_for_ends_when_it_is_to_end(
+    world: World, zk: Client, in_thread: InThread, wait: Callable[[Client], object], is_lost: bool
+) -> None:
+    began = threading.Event()
+    steps: list[bool] = []
+
+    def lead(term: Grant) -> None:
+        began.set()
+        if steps:
+            return
+        try:
+            wait(zk)
+        finally:  # it is told once, and can clean up
+            steps.append(zk.exists("/gate") is not None)
+
+    def run() -> None:
+        if is_lost:
+            blocking.Election(zk, "/lead").run(lead, pause=0)
+        else:
+            with pytest.raises(TimeoutError):
+                blocking.Election(zk, "/lead").run(lead, timeout=5)
+
+    with connect(world.hosts) as other, Lock(other, "/other"):
+        blocking.Barrier(other, "/gate").close()
+        thread = in_thread(run)
+        began.wait()
+        if is_lost:
+            world.expire(zk)
+        else:
+            world.pass_time(5)
+        thread.join(10)
+        assert steps == [True]
+        zk.janitor.idle()
+        assert len(other.children("/other")) == 1
+        assert other.children("/lead") == []
+
+
+def test_a_function_whose_call_came_through_is_told_by_the_next(
+    world: World, zk: Client, in_thread: InThread
+) -> None:
+    began, go_on = threading.Event(), trio.Event()
+    steps: list[str] = []
+
+    async def uncancellable() -> str:
+        began.set()
+        with trio.CancelScope(shield=True):
+            await go_on.wait()
+        return "came through"
+
+    def lead(term: Grant) -> None:
+        steps.append(call(world.portal, uncancellable))
+        list(zk.watch_data("/lead"))
+
+    def run() -> None:
+        with pytest.raises(TimeoutError):
+            blocking.Election(zk, "/lead").run(lead, timeout=5)
+
+    thread = in_thread(run)
+    began.wait()
+    world.pass_time(5)
+    world.portal.call_sync(go_on.set)
+    thread.join(10)
+    assert steps == ["came through"]
+
+
+def test_a_function_that_knows_of_its_end_may_take_its_time(
+    world: World, zk: Client, in_thread: InThread
+) -> None:
+    began, steps = threading.Event(), []
+
+    def lead(term: Grant) -> None:
+        began.set()
+        wait_for(lambda: term.lost)
+        steps.append(zk.exists("/") is not None)
+
+    def run() -> None:
+        with pytest.raises(TimeoutError):
+            blocking.Election(zk, "/lead").run(lead, timeout=5)
+
+    thread = in_thread(run)
+    began.wait()
+    world.pass_time(5)
+    thread.join(10)
+    assert steps == [True]
 
 
 # -- timeouts -----------------------------------------------------------------------------------------
@@ -362,4 +472,6 @@ def test_help_is_of_use() -> None:
     assert "await" not in (Lock.__doc__ or "")
     assert recipes.Lock.__doc__ is not None
     assert Lock.__module__ == "coord.blocking"
+    for method in (blocking.Election.run, blocking.Election.lead, blocking.Topics.watch):
+        assert re.search("Await|Async", str(inspect.signature(method))) is None
     assert Lock.__name__ == "Lock"

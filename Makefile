@@ -18,7 +18,7 @@ $(VENV)/.ready: pyproject.toml
 demo: $(VENV)/.ready  ## a broker cluster on three servers: registration, elections, failures of both (40 s)
 	$(BIN)/coord demo
 
-test: $(VENV)/.ready lint  ## lint, types and every test (6 minutes)
+test: $(VENV)/.ready lint  ## lint, types and every test (8 minutes)
 	$(BIN)/python -m pytest
 
 crash: $(VENV)/.ready  ## kill -9 the server 200 times under load; nothing acknowledged may be lost (4 minutes)

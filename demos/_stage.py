@@ -38,8 +38,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 import trio
@@ -72,8 +74,10 @@ def say(text: str) -> None:
 class Stage:
     """Where `demo` is played. Its actors are started, killed, frozen and woken by their names."""
 
-    def __init__(self, demo: str, nursery: trio.Nursery) -> None:
+    def __init__(self, demo: str, nursery: trio.Nursery, directory: Path) -> None:
         self._demo = demo
+        self.directory = directory
+        """for files that actors share: it outlives them, and not the demo"""
         self.nursery = nursery
         """for what runs beside the story, until it ends"""
         self._began = trio.current_time()
@@ -185,17 +189,18 @@ def perform(
 async def _perform(demo: str, play: Callable[[Stage], Awaitable[None]]) -> int:
     status = INTERRUPTED
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
-            stage = Stage(demo, nursery)
-            try:
-                with trio.fail_after(SECONDS_MAX):
-                    await play(stage)
-                status = 0
-            finally:
-                with trio.CancelScope(shield=True):  # SIGKILL ends a frozen process, too
-                    await stage.clear()
-            nursery.cancel_scope.cancel()
+        with tempfile.TemporaryDirectory(prefix="coord-") as directory:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
+                stage = Stage(demo, nursery, Path(directory))
+                try:
+                    with trio.fail_after(SECONDS_MAX):
+                        await play(stage)
+                    status = 0
+                finally:
+                    with trio.CancelScope(shield=True):  # SIGKILL ends a frozen process, too
+                        await stage.clear()
+                nursery.cancel_scope.cancel()
     except* NotObserved as group:
         print(f"coord demo {demo}: {_first(group)}", file=sys.stderr)
         status = 1

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -107,43 +106,42 @@ def run(store: Path, job: int, who: str, token: int) -> None:
 
 
 async def play(stage: Stage) -> None:
-    with tempfile.TemporaryDirectory(prefix="coord-") as directory:
-        store = Path(directory) / "results.db"
-        with closing(sqlite3.connect(store)) as db:
-            db.executescript(SCHEMA)
-        async with embedded_server() as server:
-            stage.step("three schedulers stand for election; the leader runs the jobs")
-            for name in SCHEDULERS:
-                await stage.start(name, server.connect_string, str(store))
-            old = (await stage.hears("job 1 is done")).who
-            await stage.hears("job 2 begins")
-            stage.prove(f"job 1 is {old}'s, and nobody else leads", len(stage.heard("leads")) == 1)
+    store = stage.directory / "results.db"
+    with closing(sqlite3.connect(store)) as db:
+        db.executescript(SCHEMA)
+    async with embedded_server() as server:
+        stage.step("three schedulers stand for election; the leader runs the jobs")
+        for name in SCHEDULERS:
+            await stage.start(name, server.connect_string, str(store))
+        old = (await stage.hears("job 1 is done")).who
+        await stage.hears("job 2 begins")
+        stage.prove(f"job 1 is {old}'s, and nobody else leads", len(stage.heard("leads")) == 1)
 
-            stage.step(f"{old} is frozen in the middle of job 2, for longer than its session lasts")
-            await trio.sleep(JOB_SECONDS / 4)
-            stage.freeze(old)
-            new = (await stage.hears("job 2 is done")).who
-            first, second, *_ = results(store)
-            stage.prove(
-                f"{new} leads, has done job 2 again, and has a higher token than {old}",
-                first.who == old != second.who == new and first.token < second.token,
-            )
+        stage.step(f"{old} is frozen in the middle of job 2, for longer than its session lasts")
+        await trio.sleep(JOB_SECONDS / 4)
+        stage.freeze(old)
+        new = (await stage.hears("job 2 is done")).who
+        first, second, *_ = results(store)
+        stage.prove(
+            f"{new} leads, has done job 2 again, and has a higher token than {old}",
+            first.who == old != second.who == new and first.token < second.token,
+        )
 
-            stage.step(f"{old} wakes: it still writes what it was about to write")
-            stage.wake(old)
-            await stage.hears("job 2 was refused", old)
-            await stage.hears("leads no more", old)
-            await stage.hears("job . is done", new)
-            written = results(store)
-            stage.prove(
-                f"the late write was refused; all since job 2 is {new}'s",
-                [result.who for result in written] == [old, *[new] * (len(written) - 1)],
-            )
-            stage.prove(
-                "each job is there once, and no token is older than one before",
-                [result.job for result in written] == list(range(1, len(written) + 1))
-                and written == sorted(written, key=lambda result: result.token),
-            )
+        stage.step(f"{old} wakes: it still writes what it was about to write")
+        stage.wake(old)
+        await stage.hears("job 2 was refused", old)
+        await stage.hears("leads no more", old)
+        await stage.hears("job . is done", new)
+        written = results(store)
+        stage.prove(
+            f"the late write was refused; all since job 2 is {new}'s",
+            [result.who for result in written] == [old, *[new] * (len(written) - 1)],
+        )
+        stage.prove(
+            "each job is there once, and no token is older than one before",
+            [result.job for result in written] == list(range(1, len(written) + 1))
+            and written == sorted(written, key=lambda result: result.token),
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

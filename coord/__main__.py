@@ -74,7 +74,7 @@ def _stand_in_for_closed_streams(*, usable: bool) -> None:
             wrong_way = os.O_RDONLY if number == 1 else os.O_WRONLY
             os.open(os.devnull, os.O_RDWR if usable else wrong_way)  # takes the lowest free number
             os.set_inheritable(number, True)
-            setattr(sys, name, open(number, "r" if number == 0 else "w"))  # noqa: SIM115  for good
+            setattr(sys, name, open(number, "r" if number == 0 else "w"))  # noqa: SIM115  stays open to the end
 
 
 if __name__ == "__main__":

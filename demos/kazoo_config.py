@@ -51,7 +51,7 @@ def follow_with_kazoo(client: KazooClient, name: str, change: Change) -> None:
     party = client.Party(WORKERS, identifier=name)
     party.join()
 
-    @client.DataWatch(CONFIG)  # type: ignore[untyped-decorator, unused-ignore] # kazoo has no types
+    @client.DataWatch(CONFIG)  # type: ignore[untyped-decorator, unused-ignore]  # kazoo has no types
     def settings_changed(data: bytes | None, stat: object) -> None:
         nonlocal settings
         if data is not None:
@@ -61,7 +61,7 @@ def follow_with_kazoo(client: KazooClient, name: str, change: Change) -> None:
                 log.exception("the settings are of no use; the former ones stay")
         change(settings, workers)
 
-    @client.ChildrenWatch(WORKERS)  # type: ignore[untyped-decorator, unused-ignore] # kazoo has no types
+    @client.ChildrenWatch(WORKERS)  # type: ignore[untyped-decorator, unused-ignore]  # kazoo has no types
     def workers_changed(children: list[str]) -> None:
         nonlocal workers
         try:

@@ -22,7 +22,7 @@ from coord.testing import EmbeddedEnsemble, EmbeddedServer, embedded_ensemble, e
 from pytest_coord import log_lines, settings_of
 
 
-@trio_fixture  # type: ignore[untyped-decorator, unused-ignore] # pytest-trio has no types
+@trio_fixture  # type: ignore[untyped-decorator, unused-ignore]  # pytest-trio has no types
 async def coord_trio_server(request: pytest.FixtureRequest) -> AsyncIterator[EmbeddedServer]:
     """A ZooKeeper server in the test's own trio loop; see coord.testing.EmbeddedServer."""
     with log_lines():
@@ -30,7 +30,7 @@ async def coord_trio_server(request: pytest.FixtureRequest) -> AsyncIterator[Emb
             yield server
 
 
-@trio_fixture  # type: ignore[untyped-decorator, unused-ignore] # pytest-trio has no types
+@trio_fixture  # type: ignore[untyped-decorator, unused-ignore]  # pytest-trio has no types
 async def coord_trio_ensemble(request: pytest.FixtureRequest) -> AsyncIterator[EmbeddedEnsemble]:
     """Three ZooKeeper servers in the test's own trio loop; see coord.testing.EmbeddedEnsemble."""
     with log_lines():

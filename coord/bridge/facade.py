@@ -262,7 +262,7 @@ class Facades:
         method.__doc__, method.__module__ = _text(original.__doc__, self.side), self.side.name
         signature = getattr(method, "__signature__", None) or self._signature(original)
         annotation = self.side.annotation
-        method.__signature__ = signature.replace(  # type: ignore[attr-defined]  # for help()
+        method.__signature__ = signature.replace(  # type: ignore[attr-defined]  # help() reads it
             parameters=[
                 one.replace(annotation=annotation(one.annotation)) for one in signature.parameters.values()
             ],

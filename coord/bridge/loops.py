@@ -319,7 +319,8 @@ def _mine(self: Facade) -> Held[Any]:
         raise RuntimeError(f"{self!r} was not entered")
     entry = mine[-1]
     self._blocks.remove(entry)
-    return entry[1]  # type: ignore[no-any-return]  # of a list that both sides use
+    held: Held[Any] = entry[1]
+    return held
 
 
 def _whose(entry: tuple[Any, Any]) -> object:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Final, TypeGuard
 
 import coord
@@ -134,7 +135,7 @@ def make_stub() -> str:
     classes = (one for one in LIVING if not one.__name__.startswith("Async"))
     parts += ("\n" + "\n".join(_class(one)) + "\n" for one in classes)
     for function in (coord.connect, recipes.watch_config):
-        node = _find(inspect.getmodule(function), function.__name__)
+        node = _find(sys.modules[function.__module__], function.__name__)
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         parts.append("\n" + "\n".join(_function(node)) + "\n")
     # Names that are no public ones are none here, either.
@@ -281,16 +282,16 @@ def _annotation(annotation: ast.expr) -> str:
 
 
 @cache
-def _tree(module: object) -> ast.Module:
-    return ast.parse(inspect.getsource(module))  # type: ignore[arg-type]  # a module
+def _tree(module: ModuleType) -> ast.Module:
+    return ast.parse(inspect.getsource(module))
 
 
-def _find(module: object, name: str) -> ast.AST:
+def _find(module: ModuleType, name: str) -> ast.AST:
     return next(node for node in _tree(module).body if getattr(node, "name", None) == name)
 
 
 def _definition(original: type) -> ast.ClassDef:
-    node = _find(inspect.getmodule(original), original.__name__)
+    node = _find(sys.modules[original.__module__], original.__name__)
     assert isinstance(node, ast.ClassDef)
     return node
 

@@ -336,7 +336,8 @@ class StartableClient(Facade):
     def start(self) -> Self:
         """Connect, for programs whose client is no block's; returns the client. It has to be closed with
         `close`, which is done at the end of the process, too."""
-        return _enter(self)  # type: ignore[no-any-return]  # a client's value is itself
+        entered: Self = _enter(self)  # a client's value is itself
+        return entered
 
     def close(self) -> None:
         """Close the session, which deletes its ephemeral znodes; takes a second at most. May be repeated."""

@@ -74,16 +74,16 @@ class Tree:
 
     def text(self) -> str:
         lines = [f"{self.root.name}  ({self.root.facts()})"]
-        waiting = [("", iter(self._shown(self.root)))]
+        waiting = [("", [*reversed(self._shown(self.root))])]
         while waiting:
             indent, branches = waiting[-1]
-            branch = next(branches, None)
-            if branch is None:
+            if not branches:
                 waiting.pop()
                 continue
-            last = branches.__length_hint__() == 0  # type: ignore[attr-defined]  # a list's iterator has it
+            branch = branches.pop()
+            last = not branches
             lines.append(f"{indent}{'└── ' if last else '├── '}{branch.name}  ({branch.facts()})")
-            waiting.append((indent + ("    " if last else "│   "), iter(self._shown(branch))))
+            waiting.append((indent + ("    " if last else "│   "), [*reversed(self._shown(branch))]))
         return "\n".join(lines)
 
     def drawing(self) -> Any:

@@ -12,6 +12,7 @@ Synopsis::
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -35,8 +36,9 @@ class Drawing(SphinxDirective):
             raise self.error(f"{self.name}: {error}") from None
         return [nodes.raw("", picture, format="html")]
 
+    @abstractmethod
     def picture(self, title: str, number: int) -> str:
-        raise NotImplementedError
+        """As SVG. Raises `ValueError`."""
 
     @property
     def text(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from abc import abstractmethod
 from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
@@ -38,8 +39,9 @@ class Table(SphinxDirective):
 
     head: ClassVar[tuple[str, ...]]
 
+    @abstractmethod
     def rows(self) -> list[tuple[str, ...]]:
-        raise NotImplementedError
+        """Each as long as `head`."""
 
     def run(self) -> list[nodes.Node]:
         rows = self.rows()

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 
 import click
 from click.shell_completion import CompletionItem
@@ -41,7 +41,7 @@ OUTSIDE: Final = ("serve", "ensemble", "demo", "shell", "completion")
 READING: Final = ("create", "set", "multi", "import")
 """What reads the file that it is given, which may be standard input."""
 
-SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
+SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
 
 COMMANDS: Final = InSections(
     commands={name: command for name, command in cli.commands.items() if name not in OUTSIDE}
@@ -52,12 +52,16 @@ BLOCK: Final = click.Group(commands=dict(OPERATIONS.commands))
 """What a line may say between `multi` and `commit`: the jobs of operations are noted down instead of done."""
 
 
+def _root_of(group: click.Group) -> click.Context:
+    return click.Context(group, info_name="", **SETTINGS)
+
+
 def parse(words: Sequence[str], group: click.Group, *, takes_input: bool = False) -> Job | None:
     """The line as a job; None if all it asks for is its help, which is printed. Raises `click.UsageError`.
 
     `takes_input`: standard input is where lines come from, and no command may read it.
     """
-    root = click.Context(group, info_name="", **SETTINGS)  # type: ignore[arg-type]  # a dict of settings
+    root = _root_of(group)
     name, *arguments = words
     command = group.get_command(root, name)
     if command is None:
@@ -193,7 +197,7 @@ def _complete_command(
 @click.argument("command", required=False, shell_complete=_complete_command)
 def show_help(command: str | None) -> Job:
     """List the commands, or explain one. Also: ?"""
-    root = click.Context(COMMANDS, info_name="", **SETTINGS)  # type: ignore[arg-type]  # a dict of settings
+    root = _root_of(COMMANDS)
     if command is None:
         return Job(Needs.NOTHING, _print, (_overview(root),), {})
     found = COMMANDS.get_command(root, command)

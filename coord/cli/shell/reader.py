@@ -39,11 +39,9 @@ class Reader(Protocol):
 
     async def read(self) -> str:
         """The next line, or several that were pasted at once. Raises `EOFError` at the end."""
-        raise NotImplementedError
 
     def place(self) -> str:
         """Where the line was that was read last, for errors, e.g. ``line 3``; "" where it is in sight."""
-        raise NotImplementedError
 
     def tell(self, text: str, tone: Tone = Tone.GOOD) -> None:
         """Says a line about the session, above the line that is being typed."""

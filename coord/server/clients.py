@@ -1,23 +1,15 @@
-"""The clients' input loop: one task owns every plain TCP socket through one selector.
+"""Clients by the selector: the listening socket, and one `ClientSocket` for each client.
 
-An epoll or kqueue selector is itself a file descriptor that becomes readable when any of its sockets is
-ready, so the task sleeps in trio until something is to be read and then takes everything that is ready in one
-turn: receive, feed the connections, settle once, send once per connection. A task per connection costs four
-times as much (see `benchmarks/`).
-
-Owns sockets, their interest in reading and writing, and their unsent bytes. What the bytes mean is
-`Connection`'s business; what a turn does beside them is `settle`'s.
+Owns these sockets, their interest in reading and writing, and their unsent bytes. What the bytes mean is
+`Connection`'s business; when they are looked at, that of `sockets`.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import math
 import resource
-import selectors
 import socket
-from typing import Protocol
 
 import trio
 
@@ -26,10 +18,10 @@ from coord.logs import fields
 from coord.server.carrier import Phase
 from coord.server.connection import Connection
 from coord.server.replica import Replica
+from coord.server.sockets import READ, WRITE, Sockets
 
 log = logging.getLogger("coord.server")
 
-_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 ACCEPT_AGAIN_SECONDS = 0.5
@@ -39,20 +31,6 @@ def listen(address: str, port: int, backlog: int) -> socket.socket:
     """A listening socket; raises OSError with the address in its text."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return socket.create_server((address, port), family=family, backlog=backlog if backlog > 0 else 1024)
-
-
-def selector_is_pollable() -> bool:
-    """Can a trio task sleep on this platform's selector?"""
-    return hasattr(selectors.DefaultSelector, "fileno")
-
-
-class Shell(Protocol):
-    """What an input loop sees of the server: feed the replica in a turn, then settle."""
-
-    replica: Replica
-
-    def begin_turn(self) -> None: ...
-    def settle(self) -> None: ...
 
 
 def admit(replica: Replica, host: str, port: int) -> Connection | None:
@@ -69,25 +47,27 @@ def admit(replica: Replica, host: str, port: int) -> Connection | None:
 class ClientSocket:
     """One client's socket: carries a `Connection`'s bytes."""
 
-    __slots__ = ("_interest", "_lingers", "_owner", "_socket", "_unsent", "connection")
+    __slots__ = ("_interest", "_lingers", "_socket", "_sockets", "_unsent", "connection")
 
-    def __init__(self, owner: ClientSockets, sock: socket.socket, connection: Connection) -> None:
-        self._owner = owner
+    def __init__(self, sockets: Sockets, sock: socket.socket, connection: Connection) -> None:
+        """Watched from now on."""
+        self._sockets = sockets
         self._socket = sock
         self._unsent: bytes | memoryview = b""
-        self._interest = _READ
+        self._interest = READ
         self._lingers = False
         self.connection = connection
+        sockets.watch(sock, self, READ)
 
     def ready(self, mask: int) -> None:
-        if mask & _WRITE:
+        if mask & WRITE:
             self.flush()
-        if mask & _READ and self.connection.phase is not Phase.CLOSED:
+        if mask & READ and self.connection.phase is not Phase.CLOSED:
             self._receive()
 
     def _receive(self) -> None:
         try:
-            data = self._socket.recv(RECEIVE_BYTES_MAX)
+            data = self._sockets.receive(self._socket)
         except BlockingIOError:
             return
         except OSError as error:
@@ -139,25 +119,26 @@ class ClientSocket:
             except OSError:
                 self.close("")
                 return
-            self._owner.change_interest(self._socket, self, self._interest, _READ)
-            self._interest = _READ
+            self._watch_for(READ)
 
     def _set_interest(self) -> None:
         connection = self.connection
-        interest = 0 if connection.congested or connection.phase is Phase.CLOSING else _READ
+        interest = 0 if connection.congested or connection.phase is Phase.CLOSING else READ
         if self._unsent:
-            interest |= _WRITE
+            interest |= WRITE
+        self._watch_for(interest)
+
+    def _watch_for(self, interest: int) -> None:
         if interest != self._interest:
-            self._owner.change_interest(self._socket, self, self._interest, interest)
             self._interest = interest
+            self._sockets.watch(self._socket, self, interest)
 
     def close(self, reason: str) -> None:
         if self.connection.phase is Phase.CLOSED and self._socket.fileno() < 0:
             return
         self.connection.closed(reason)
         if self._socket.fileno() >= 0:
-            self._owner.change_interest(self._socket, self, self._interest, 0)
-            self._interest = 0
+            self._watch_for(0)
             # What was received and not read would turn the close into a reset, and a reset may overtake
             # the last reply on its way to the client.
             try:
@@ -167,41 +148,28 @@ class ClientSocket:
             self._socket.close()
 
 
-class ClientSockets:
-    """The selector and the listening socket. `settle` is called once at the end of each turn."""
+class Listener:
+    """The listening socket."""
 
-    def __init__(self, shell: Shell, listener: socket.socket) -> None:
-        self._shell = shell
+    def __init__(self, replica: Replica, sockets: Sockets, listener: socket.socket) -> None:
+        self._replica = replica
+        self._sockets = sockets
         self._listener = listener
-        self._accept_again_at = math.inf
-        self._selector = selectors.DefaultSelector()
+        self._exhausted = trio.Event()
         listener.setblocking(False)
-        self._selector.register(listener, _READ, None)
 
     async def run(self) -> None:
-        """Serve until cancelled; then every socket is closed."""
-        fileno = self._selector.fileno()
+        """Serve until cancelled; then every client's socket is closed."""
         try:
             while True:
-                with trio.move_on_at(self._accept_again_at):
-                    await trio.lowlevel.wait_readable(fileno)
-                self._turn()
-                if trio.current_time() >= self._accept_again_at:
-                    self._accept_again_at = math.inf
-                    self._selector.register(self._listener, _READ, None)
+                self._exhausted = trio.Event()
+                self._sockets.watch(self._listener, self, READ)
+                await self._exhausted.wait()
+                await trio.sleep(ACCEPT_AGAIN_SECONDS)
         finally:
             self._close()
 
-    def _turn(self) -> None:
-        self._shell.begin_turn()
-        for key, mask in self._selector.select(0):
-            if key.data is None:
-                self._accept()
-            else:
-                key.data.ready(mask)
-        self._shell.settle()
-
-    def _accept(self) -> None:
+    def ready(self, mask: int) -> None:
         while True:
             try:
                 sock, peer = self._listener.accept()
@@ -210,35 +178,21 @@ class ClientSockets:
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
                     log.error("cannot accept a connection: %s; trying again shortly", error.strerror)
-                    self._pause_accepting()
+                    # The listener stays readable, so it must not wake us until there are some again.
+                    self._sockets.watch(self._listener, self, 0)
+                    self._exhausted.set()
                     return
                 continue  # that client is gone already
-            connection = admit(self._shell.replica, peer[0], peer[1])
+            connection = admit(self._replica, peer[0], peer[1])
             if connection is None:
                 sock.close()
                 continue
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.carrier = client = ClientSocket(self, sock, connection)
-            self._selector.register(sock, _READ, client)
-
-    def _pause_accepting(self) -> None:
-        """Out of file descriptors: the listener stays readable, so it must not wake us until one is free."""
-        self._selector.unregister(self._listener)
-        self._accept_again_at = trio.current_time() + ACCEPT_AGAIN_SECONDS
-
-    def change_interest(self, sock: socket.socket, client: ClientSocket, old: int, new: int) -> None:
-        if old and new:
-            self._selector.modify(sock, new, client)
-        elif new:
-            self._selector.register(sock, new, client)
-        elif old:
-            self._selector.unregister(sock)
+            connection.carrier = ClientSocket(self._sockets, sock, connection)
 
     def _close(self) -> None:
-        for connection in list(self._shell.replica.lobby.connections):
+        for connection in list(self._replica.lobby.connections):
             if isinstance(connection.carrier, ClientSocket):
                 connection.carrier.flush()
                 connection.carrier.close("")
-        self._selector.close()
-        self._listener.close()

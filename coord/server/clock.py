@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import trio
 
-from coord.server.clients import Shell
+from coord.server.shell import Shell
 
 
 async def run_clock(shell: Shell) -> None:

@@ -23,11 +23,11 @@ Synopsis::
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from ipaddress import ip_address
-from typing import Protocol
 
 import trio
 
@@ -42,7 +42,9 @@ from coord.limits import (
 )
 from coord.logs import fields
 from coord.server.handshake import Identity, Purpose, Stranger, introduce, meet
-from coord.server.peer_link import PeerLink
+from coord.server.peer_link import PeerLink, SocketLink, StreamLink
+from coord.server.shell import Turns
+from coord.server.sockets import Sockets
 from coord.server.vote_line import Pauses, VoteLine
 from coord.wire.member_codec import VOTES, Message, MessageReader
 from coord.wire.members import Standing, Vote
@@ -56,23 +58,19 @@ log = logging.getLogger("coord.peers")
 STRANGER_NOTE_SECONDS = 1.0
 
 
-class Shell(Protocol):
-    """What the network sees of the server: feed the peer in a turn, then settle."""
-
-    def begin_turn(self) -> None: ...
-    def settle(self) -> None: ...
-
-
 class PeerNetwork:
     def __init__(
         self,
-        shell: Shell,
+        shell: Turns,
         peer: Peer,
         config: Config,
         wrap: Callable[[int, trio.SocketStream], trio.abc.Stream],
+        sockets: Sockets | None = None,
     ) -> None:
-        """`wrap` is given each stream to another member (see `surroundings.member_stream`)."""
+        """`wrap` is given each stream to another member (see `surroundings.member_stream`). Links that it
+        leaves alone are moved to `sockets`, if there are any."""
         self._shell = shell
+        self._sockets = sockets
         self._wrap = wrap
         self._peer = peer
         self._config = config
@@ -125,12 +123,16 @@ class PeerNetwork:
         for link, connection in self._links.items():
             if not _knows(role, link):
                 connection.cut("")
+        speaking = dict[PeerLink, None]()
         for to, message in self._peer.take_messages():
             if isinstance(message, Vote):
                 assert isinstance(to, int)
                 self._lines[to].post(message)
             elif isinstance(to, Link) and to in self._links:
                 self._links[to].send(message)
+                speaking[self._links[to]] = None
+        for connection in speaking:
+            connection.flush()
         if role is not self._role:
             self._role = role
             self._seeking.cancel()
@@ -244,7 +246,7 @@ class PeerNetwork:
         self._shell.begin_turn()
         if not self._peer.linked(link):
             return
-        connection = self._links[link] = PeerLink(link, stream, to_leader=to_leader)
+        connection = self._links[link] = self._link_on(stream, link, to_leader)
         # Whoever has elected a leader tries until that one leads: its own log tells when it follows.
         level = logging.DEBUG if to_leader else logging.INFO
         log.log(level, "linked", extra=fields(member=member, to="leader" if to_leader else "follower"))
@@ -259,12 +261,17 @@ class PeerNetwork:
         self._peer.unlinked(link)
         self._shell.settle()
 
+    def _link_on(self, stream: trio.abc.Stream, link: Link, to_leader: bool) -> PeerLink:
+        if self._sockets is None or not isinstance(stream, trio.SocketStream):
+            return StreamLink(link, stream, self._shell, to_leader=to_leader)
+        sock = socket.socket(fileno=stream.socket.detach())
+        sock.setblocking(False)
+        return SocketLink(link, sock, self._sockets, to_leader=to_leader)
+
     def _take_messages(self, link: Link, messages: list[Message]) -> None:
-        self._shell.begin_turn()
         for message in messages:
             assert not isinstance(message, Vote)
             self._peer.receive(link, message)
-        self._shell.settle()
 
     # -- what the operator is told --------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
-"""The shell: a replica, its four input loops, and the one function that carries its outputs out.
+"""The shell: a replica, its input loops, and the one function that carries its outputs out.
 
-Each loop (clients, disk, clock; peers in an ensemble) feeds the replica and calls `settle`, which never
+Each loop (sockets, disk, clock; peers in an ensemble) feeds the replica and calls `settle`, which never
 awaits. trio runs one task at a time, so between two awaits nothing else happens: there are no locks, no
 queues between stages and no callbacks beyond this file.
 
@@ -24,7 +24,7 @@ import trio
 from coord.config import Config
 from coord.logs import fields
 from coord.server import turn
-from coord.server.clients import ClientSockets, listen
+from coord.server.clients import Listener, listen
 from coord.server.clock import run_clock, run_zab_clock
 from coord.server.four_letter import answer
 from coord.server.inspection import Inspection
@@ -33,6 +33,7 @@ from coord.server.recovery import Recovered, recover
 from coord.server.replica import Replica
 from coord.server.role_log import RoleLog
 from coord.server.snapshotting import run_snapshots
+from coord.server.sockets import Sockets
 from coord.server.streams import serve_streams
 from coord.server.surroundings import Surroundings
 from coord.zab.learner import Fetch
@@ -55,6 +56,7 @@ class Server:
         self.port = 0
         """where clients connect; set once it serves"""
         self._network: PeerNetwork | None = None
+        self._sockets: Sockets | None = None
         self._serves = trio.Event()
         self._recovered = False
         self._settled = trio.lowlevel.ParkingLot()
@@ -82,15 +84,18 @@ class Server:
         )
         self._recovered = True
         self.replica.answer_word = partial(answer, view=Inspection(self.replica))
-        with listen(
-            config.client_port_address, config.client_port, config.client_port_listen_backlog
-        ) as listener:
+        address, port = config.client_port_address, config.client_port
+        with listen(address, port, config.client_port_listen_backlog) as listener, Sockets(self) as sockets:
             self.port = listener.getsockname()[1]
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._disk.run, self._persisted)
+                if self._around.use_selector:
+                    self._sockets = sockets
+                    nursery.start_soon(sockets.run)
                 if config.is_ensemble:
-                    self._network = PeerNetwork(self, self.replica.peer, config, self._around.member_stream)
+                    wrap = self._around.member_stream
+                    self._network = PeerNetwork(self, self.replica.peer, config, wrap, self._sockets)
                     self._roles = RoleLog(self.replica, self._network.parted)
                     await nursery.start(self._network.run)
                     nursery.start_soon(run_zab_clock, self)
@@ -128,8 +133,8 @@ class Server:
                 await self._settled.park()
 
     async def _serve_clients(self, listener: socket.socket) -> None:
-        if self._around.use_selector:
-            await ClientSockets(self, listener).run()
+        if self._sockets is not None:
+            await Listener(self.replica, self._sockets, listener).run()
         else:
             streams = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
             await serve_streams(self, streams, self._around.client_stream)
@@ -169,11 +174,18 @@ class Server:
     def settle(self) -> None:
         """All that the inputs since the last call made due: propose, write, apply, send. Never awaits."""
         replica = self.replica
-        self.begin_turn()
-        turn.play(replica, self._disk)
+        while True:
+            self.begin_turn()
+            turn.play(replica, self._disk)
+            if self._network is not None:
+                replica.exchange()
+                self._network.update()
+            # Only now: others write to their disks while this member does.
+            ticket = self._disk.finish()
+            if ticket is None:
+                break
+            replica.peer.persisted(ticket)
         if self._network is not None:
-            replica.exchange()
-            self._network.update()
             self._roles.look()
             self._fetch(replica.peer)
         self._settled.unpark_all()
@@ -184,6 +196,10 @@ class Server:
             self._stalled.set()
         for end in replica.segment_ends.take(replica.peer.history.durable):
             self._snapshots.send_nowait(end)
+
+    @property
+    def may_linger(self) -> bool:
+        return not self._disk.busy and not self.replica.stalled
 
     def _fetch(self, peer: Peer) -> None:
         """Followers that were away for long get history from the disk, while everything else goes on."""

@@ -13,8 +13,9 @@ import trio
 
 from coord.limits import OUTBOX_BYTES_FATAL, RECEIVE_BYTES_MAX
 from coord.server.carrier import Phase
-from coord.server.clients import Shell, admit
+from coord.server.clients import admit
 from coord.server.connection import Connection
+from coord.server.shell import Shell
 
 
 class StreamCarrier:

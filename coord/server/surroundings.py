@@ -17,8 +17,8 @@ from time import CLOCK_MONOTONIC, clock_gettime, time
 
 import trio
 
-from coord.server.clients import selector_is_pollable
 from coord.server.disk import MemoryDisk
+from coord.server.sockets import selector_is_pollable
 
 _CLOCK: int = getattr(clocks, "CLOCK_BOOTTIME", CLOCK_MONOTONIC)
 """One that goes on while the machine is suspended, where the system has it."""

@@ -19,7 +19,7 @@ from coord.config import Config, Member
 from coord.limits import STRANGERS_MAX
 from coord.server import handshake
 from coord.server.handshake import Identity, Purpose, Stranger, introduce, meet
-from coord.server.peer_link import PeerLink
+from coord.server.peer_link import StreamLink
 from coord.server.vote_line import Pauses
 from coord.wire.frames import pack_frame
 from coord.wire.member_codec import FROM_LEADERS, Message, MessageReader
@@ -428,8 +428,16 @@ async def test_what_follows_the_handshake_is_left_in_the_stream() -> None:
 # -- one link -----------------------------------------------------------------------------------------
 
 
-def a_link(stream: trio.abc.Stream, *, to_leader: bool = False, unsent_max: int = 1000) -> PeerLink:
-    link = PeerLink(Link(2, 1), stream, to_leader=to_leader)
+class NoTurns:
+    def begin_turn(self) -> None:
+        pass
+
+    def settle(self) -> None:
+        pass
+
+
+def a_link(stream: trio.abc.Stream, *, to_leader: bool = False, unsent_max: int = 1000) -> StreamLink:
+    link = StreamLink(Link(2, 1), stream, NoTurns(), to_leader=to_leader)
     link.unsent_max = unsent_max
     return link
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from coord.errors import ErrorCode, ProtocolError
@@ -37,25 +36,18 @@ from coord.limits import (
 )
 from coord.server.carrier import Carrier, Phase
 from coord.server.four_letter import recognise
+from coord.server.specials import answer_special, authenticate
 from coord.server.stats import ConnectionStats
-from coord.state.acl import digest_id
-from coord.state.reads import READS, Refused, set_watches
+from coord.state.reads import READS, Refused
 from coord.wire.ensemble import Identities
 from coord.wire.frames import FrameBuffer, FrameTooLarge
 from coord.wire.jute import pack_int
 from coord.wire.records import (
     GOODBYE_ERROR,
     WRITES,
-    AuthPacket,
     ConnectReply,
-    EventType,
     Id,
-    KeeperState,
     Op,
-    PathReply,
-    PathRequest,
-    SetWatches2Request,
-    WatcherEvent,
     Xid,
     decode_connect_request,
 )
@@ -63,7 +55,7 @@ from coord.wire.records import (
 if TYPE_CHECKING:
     from coord.server.replica import Replica
 
-_REQUEST_HEADER = struct.Struct(">ii")
+_unpack_header = struct.Struct(">ii").unpack_from
 _FRAMED_REPLY_HEADER = struct.Struct(">iiqi")  # length, xid, zxid, err
 _pack_header = _FRAMED_REPLY_HEADER.pack
 _HEADER_BYTES = _FRAMED_REPLY_HEADER.size - 4
@@ -72,12 +64,6 @@ NOT_OFFERED = frozenset({Op.RECONFIG, Op.SASL})
 """Known operations that coord answers with UNIMPLEMENTED, keeping the connection."""
 
 PASSWORD_NONE = bytes(16)
-
-
-def pack_event(type_: EventType, path: str, zxid: int) -> bytes:
-    """A watch event as a frame. Its zxid is that of the change, as since ZooKeeper 3.9 (ZOOKEEPER-4655)."""
-    body = WatcherEvent(type_, KeeperState.SYNC_CONNECTED, path).encode()
-    return _pack_header(_HEADER_BYTES + len(body), Xid.NOTIFICATION, zxid, 0) + body
 
 
 class Connection:
@@ -98,7 +84,10 @@ class Connection:
         self.outbox_bytes = 0
         self.unsent_bytes = 0  # handed to the carrier, not yet to the network
         self.stalled = False  # whole requests wait in the frame buffer
-        self.stats = ConnectionStats(established_ms=replica.wall_ms)
+        self._stats = ConnectionStats(established_ms=replica.wall_ms)
+        self._replies = 0  # of one latency, not in `_stats` yet
+        self._latency_ms = 0
+        self._last_reply = (0, 0, 0)  # opcode, xid, zxid
         self.close_reason = ""
         self.said_goodbye = False  # the carrier is to read, and forget, whatever is still on its way
         self._dirty = False
@@ -126,7 +115,8 @@ class Connection:
 
     @property
     def _blocked(self) -> bool:
-        return self.pipeline_full or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
+        full = bool(self._pipeline) and self.pipeline_full
+        return full or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
 
     @property
     def pipeline_full(self) -> bool:
@@ -141,8 +131,14 @@ class Connection:
     def outstanding(self) -> int:
         return len(self._pipeline)
 
+    @property
+    def stats(self) -> ConnectionStats:
+        self._count_replies()
+        return self._stats
+
     def take_outbox(self) -> bytes:
         """Everything to be sent, in order."""
+        self._count_replies()
         data = b"".join(self.outbox)
         self.outbox.clear()
         self.outbox_bytes = 0
@@ -207,29 +203,40 @@ class Connection:
         A few bytes of requests can ask for gigabytes of replies, or for hours of work.
         """
         self.stalled = False
-        requests_left = REQUESTS_PER_TURN
+        take, pipeline, replica = self._frames.take, self._pipeline, self.replica
+        frame = take()
+        if frame is None or not self._touch(self):
+            return
+        remembered = replica.machine.tree.answers.get
+        zxid, now = replica.machine.zxid, replica.turn_ms
         bytes_max = min(self.outbox_bytes + REPLY_BYTES_PER_TURN, OUTBOX_BYTES_MAX)
-        with closing(self._frames.frames()) as frames:
-            for frame in frames:
-                requests_left -= self._request(frame)
-                if self.phase is not Phase.OPEN:
-                    break
-                full = self._pipeline and self.pipeline_full
-                if full or requests_left <= 0 or self.outbox_bytes >= bytes_max:
+        left, received = REQUESTS_PER_TURN, 0
+        try:
+            while frame is not None:
+                try:
+                    xid, op = _unpack_header(frame)
+                except struct.error:
+                    raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
+                received += 1
+                reply = None if pipeline or not replica.answers else remembered(frame[4:])
+                if reply is not None:
+                    left -= 1
+                    self._reply(xid, op, zxid, 0, reply, now)
+                else:
+                    left -= self._request(xid, op, frame)
+                    if self.phase is not Phase.OPEN:
+                        break
+                if left <= 0 or self.outbox_bytes >= bytes_max or (pipeline and self.pipeline_full):
                     self.stalled = True
                     break
+                frame = take()
+        finally:
+            self._stats.received += received
+            replica.stats.received += received
 
-    def _request(self, frame: bytes) -> int:
+    def _request(self, xid: int, op: int, frame: bytes) -> int:
         """Serves it, or lets it wait; returns how many requests it counts for."""
-        try:
-            xid, op = _REQUEST_HEADER.unpack_from(frame)
-        except struct.error:
-            raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
         replica = self.replica
-        if not self._touch(self):
-            return 1
-        self.stats.received += 1
-        replica.stats.received += 1
         now = replica.turn_ms
         if op in self._logged:
             # Behind a sync even a write waits: what it asks for must not be done before the sync is.
@@ -237,9 +244,9 @@ class Connection:
             if not self._syncs:
                 replica.submit(self, op, frame[8:])
             return 1
-        if op == Op.AUTH:
-            self._authenticate(frame[8:])
-        if self.phase is not Phase.OPEN:
+        if op == Op.AUTH and not authenticate(self, frame[8:]):
+            self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", now)
+            self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
             return 1
         if (self._pipeline or op == Op.SYNC or not replica.answers) and not self.read_only:
             self._wait(xid, op, frame[8:], now, len(frame))
@@ -345,7 +352,7 @@ class Connection:
             if read is not None:
                 reply = read(replica.machine, replica.watches, self, body)
             else:
-                reply = self._answer_special(op, body)
+                reply = answer_special(self, op, body)
         except Refused as refused:
             err = refused.code
         except ProtocolError:
@@ -362,46 +369,6 @@ class Connection:
             self.close("the client could not authenticate")
         elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
             self.close(f"opcode {op} is not for clients")
-
-    def _answer_special(self, op: int, body: bytes) -> bytes:
-        if op == Op.PING:
-            return b""
-        if self.read_only and self.replica.read_only.answers(self, op):
-            return b""
-        if op == Op.SYNC:
-            return PathReply(PathRequest.from_bytes(body).path).encode()
-        if op in (Op.SET_WATCHES, Op.SET_WATCHES2):
-            return self._set_watches(op, body)
-        if op == Op.AUTH:
-            packet = AuthPacket.from_bytes(body)
-            if packet.scheme != "ip" and (packet.scheme != "digest" or packet.auth is None):
-                raise Refused(ErrorCode.AUTH_FAILED)
-            return b""
-        raise Refused(ErrorCode.UNIMPLEMENTED)
-
-    def _set_watches(self, op: int, body: bytes) -> bytes:
-        request, replica = SetWatches2Request.from_either(op, body), self.replica
-        for type_, path in set_watches(replica.machine, replica.watches, self, request):
-            self.event(pack_event(type_, path, replica.machine.zxid))
-        return b""
-
-    def _authenticate(self, body: bytes) -> None:
-        """Takes effect for requests behind it; its reply keeps its place in line (`_answer_special`)."""
-        try:
-            packet = AuthPacket.from_bytes(body)
-        except ProtocolError:
-            return
-        if packet.scheme != "digest" or packet.auth is None:
-            return
-        user, _, password = packet.auth.decode("utf-8", "replace").partition(":")
-        new = [Id("digest", digest_id(user, password))]
-        if self.replica.lobby.is_super(new[0]):
-            new.append(Id("super", ""))
-        self.identities += tuple(identity for identity in new if identity not in self.identities)
-        if sum(len(who.encode()) for who in self.identities) > IDENTITIES_BYTES_MAX:
-            # Each batch carries them: without a bound one client could make a record the log does not take.
-            self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", self.replica.turn_ms)
-            self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
 
     # -- the session ----------------------------------------------------------------------------------
 
@@ -432,7 +399,7 @@ class Connection:
 
     def event(self, frame: bytes) -> None:
         """A watch event, packed once for all its watchers (`pack_event`)."""
-        self.stats.sent += 1
+        self._stats.sent += 1
         self.replica.stats.sent += 1
         self._say(frame)
 
@@ -446,10 +413,21 @@ class Connection:
             self._mark_dirty()
 
     def _reply(self, xid: int, op: int, zxid: int, err: int, reply: bytes, received_at: int) -> None:
-        now_ms = self.replica.turn_ms
-        self.stats.replied(op, xid, zxid, now_ms - received_at, now_ms)
-        self.replica.stats.replied(now_ms - received_at)
+        latency_ms = self.replica.turn_ms - received_at
+        if latency_ms != self._latency_ms:
+            self._count_replies()
+            self._latency_ms = latency_ms
+        self._replies += 1
+        self._last_reply = op, xid, zxid
         self._say(_pack_header(_HEADER_BYTES + len(reply), xid, zxid, err) + reply)
+
+    def _count_replies(self) -> None:
+        """Into the statistics: all of one latency at once."""
+        if self._replies:
+            now_ms = self.replica.turn_ms
+            self._stats.replied(self._last_reply, self._latency_ms, self._replies, now_ms)
+            self.replica.stats.replied(self._latency_ms, self._replies)
+            self._replies = 0
 
     def _say(self, data: bytes) -> None:
         self.outbox.append(data)

@@ -35,7 +35,7 @@ from coord.errors import ErrorCode, ProtocolError
 from coord.limits import BATCH_REQUESTS_MAX, REPORT_BEATS
 from coord.logs import fields
 from coord.server.carrier import Phase
-from coord.server.connection import Connection, pack_event
+from coord.server.connection import Connection
 from coord.server.lobby import Lobby
 from coord.server.moved import Moved
 from coord.server.pending import Pending, Request, member_of
@@ -53,6 +53,7 @@ from coord.server.replica_messages import (
     encode,
 )
 from coord.server.segment_ends import SegmentEnds
+from coord.server.specials import pack_event
 from coord.server.stats import ServerStats, Summary
 from coord.server.submitted import Submitted
 from coord.server.syncs import Syncs

@@ -11,6 +11,7 @@ Rules that hold:
 - `creates` counts a znode's children ever created, and only that: it makes sequence numbers. What clients
   see as cversion also counts deletes: ``2 * creates - number of children``.
 - `digest` is the sum, modulo 2**64, of a hash of every node (`hash_of`).
+- Whatever changes a znode or its children makes `answers` forget it.
 - Between `begin` and `commit` or `rollback` every change leaves its inverse in an undo log. Running the
   log backwards is the simplest method that is right: no operation needs a second way to look at the
   tree, later operations see earlier ones for free, and a write outside a multi pays for one comparison.
@@ -25,6 +26,7 @@ from typing import Final
 from zlib import crc32
 
 from coord.state.acl import OPEN_UNSAFE, READ_UNSAFE, AccessList, AccessLists
+from coord.state.answers import Answers
 from coord.state.paths import ROOT, parent_of
 from coord.wire.jute import Reader
 from coord.wire.records import Stat, pack_stat
@@ -123,6 +125,8 @@ class Tree:
 
     def __init__(self) -> None:
         self.acls = AccessLists()
+        self.answers = Answers()
+        """replies that are remembered; each change makes those of its znode, and of its parent, forgotten"""
         self.nodes: dict[str, Node] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
         """session id -> paths of its ephemeral znodes"""
@@ -184,6 +188,7 @@ class Tree:
         """`node`, new in this transaction, becomes a child of `parent`, the node above `path`."""
         if self._undo is not None:
             self._undo.append(partial(self._take_back_add, path, node, parent, parent.pzxid))
+        self.answers.forget(parent_of(path))
         self._link(path, node, parent, lifetime)
         parent.creates += 1
         parent.pzxid = node.czxid
@@ -191,7 +196,10 @@ class Tree:
 
     def remove(self, path: str, zxid: int) -> None:
         """The znode at `path`, which exists and has no children, goes."""
-        node, parent = self.nodes[path], self.nodes[parent_of(path)]
+        parent_path = parent_of(path)
+        node, parent = self.nodes[path], self.nodes[parent_path]
+        self.answers.forget(path)
+        self.answers.forget(parent_path)
         if self._undo is not None:
             lifetime = self.lifetimes.get(path)
             self._undo.append(partial(self._take_back_remove, path, node, parent, parent.pzxid, lifetime))
@@ -203,6 +211,7 @@ class Tree:
         if self._undo is not None:
             old = node.data
             self._undo.append(partial(self._take_back_data, node, old, node.version, node.mzxid, node.mtime))
+        self.answers.forget(path)
         before = hash_of(path, node)
         self.data_bytes += len(data or b"") - len(node.data or b"")
         node.data = data
@@ -214,6 +223,7 @@ class Tree:
     def set_acl(self, path: str, node: Node, acl: AccessList) -> None:
         if self._undo is not None:
             self._undo.append(partial(node._set_acl, node.acl, node.aversion))
+        self.answers.forget(path)
         before = hash_of(path, node)
         node._set_acl(acl, next_version(node.aversion))
         self._shift_digest(hash_of(path, node) - before)

@@ -55,6 +55,7 @@ from coord.wire.records import (
 if TYPE_CHECKING:
     from coord.server.replica import Replica
 
+_CLOSE_SESSION, _SESSION_MOVED = int(Op.CLOSE_SESSION), int(ErrorCode.SESSION_MOVED)
 _unpack_header = struct.Struct(">ii").unpack_from
 _FRAMED_REPLY_HEADER = struct.Struct(">iiqi")  # length, xid, zxid, err
 _pack_header = _FRAMED_REPLY_HEADER.pack
@@ -211,6 +212,7 @@ class Connection:
         zxid, now = replica.machine.zxid, replica.turn_ms
         bytes_max = min(self.outbox_bytes + REPLY_BYTES_PER_TURN, OUTBOX_BYTES_MAX)
         left, received = REQUESTS_PER_TURN, 0
+        writes: list[tuple[int, bytes]] = []
         try:
             while frame is not None:
                 try:
@@ -222,6 +224,10 @@ class Connection:
                 if reply is not None:
                     left -= 1
                     self._reply(xid, op, zxid, 0, reply, now)
+                elif op in self._logged and not self._syncs:
+                    left -= 1
+                    self._wait(xid, op, None, now, len(frame))
+                    writes.append((op, frame[8:]))
                 else:
                     left -= self._request(xid, op, frame)
                     if self.phase is not Phase.OPEN:
@@ -231,6 +237,8 @@ class Connection:
                     break
                 frame = take()
         finally:
+            if writes:
+                replica.submit(self, writes)
             self._stats.received += received
             replica.stats.received += received
 
@@ -240,9 +248,7 @@ class Connection:
         now = replica.turn_ms
         if op in self._logged:
             # Behind a sync even a write waits: what it asks for must not be done before the sync is.
-            self._wait(xid, op, frame[8:] if self._syncs else None, now, len(frame))
-            if not self._syncs:
-                replica.submit(self, op, frame[8:])
+            self._wait(xid, op, frame[8:], now, len(frame))
             return 1
         if op == Op.AUTH and not authenticate(self, frame[8:]):
             self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", now)
@@ -273,14 +279,17 @@ class Connection:
         """The first write in the pipeline was applied; what waited behind it is answered next."""
         if self.phase is not Phase.OPEN:
             return
-        xid, op, body, received_at = self._leave()
+        pipeline = self._pipeline
+        xid, op, body, received_at, size = pipeline.popleft()
+        self._pipeline_bytes -= size
         assert body is None, "commits arrive in the order of submission"
         self._reply(xid, op, zxid, err, reply, received_at)
-        if op == Op.CLOSE_SESSION:
+        if op == _CLOSE_SESSION:
             self.close("")
-        elif err == ErrorCode.SESSION_MOVED:
+        elif err == _SESSION_MOVED:
             self.close("its session has moved to another member")
-        self.proceed()
+        if not pipeline or pipeline[0][2] is not None:
+            self.proceed()
 
     def synced(self) -> None:
         """The sync at the head of the pipeline is confirmed."""
@@ -322,7 +331,8 @@ class Connection:
         self.close("")
 
     def _answer_head(self) -> None:
-        xid, op, body, received_at = self._leave()
+        xid, op, body, received_at, size = self._pipeline.popleft()
+        self._pipeline_bytes -= size
         assert body is not None
         self._answer(xid, op, body, received_at)
 
@@ -331,17 +341,15 @@ class Connection:
         assert self._pipeline[0][1] == Op.SYNC
         self._syncs -= 1
         self._answer_head()
+        writes: list[tuple[int, bytes]] = []
         for place, (xid, op, body, received_at, size) in enumerate(self._pipeline):
             if op == Op.SYNC:
                 break
             if op in WRITES and body is not None:
                 self._pipeline[place] = (xid, op, None, received_at, size)
-                self.replica.submit(self, op, body)
-
-    def _leave(self) -> tuple[int, int, bytes | None, int]:
-        xid, op, body, received_at, size = self._pipeline.popleft()
-        self._pipeline_bytes -= size
-        return xid, op, body, received_at
+                writes.append((op, body))
+        if writes:
+            self.replica.submit(self, writes)
 
     def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:
         """Answers what needs no log: evaluated here and now, at the head of the pipeline."""
@@ -419,7 +427,11 @@ class Connection:
             self._latency_ms = latency_ms
         self._replies += 1
         self._last_reply = op, xid, zxid
-        self._say(_pack_header(_HEADER_BYTES + len(reply), xid, zxid, err) + reply)
+        data = _pack_header(_HEADER_BYTES + len(reply), xid, zxid, err) + reply
+        self.outbox.append(data)
+        self.outbox_bytes += len(data)
+        if not self._dirty:
+            self._mark_dirty()
 
     def _count_replies(self) -> None:
         """Into the statistics: all of one latency at once."""

@@ -25,7 +25,7 @@ class SegmentEnds:
         self.digests: deque[tuple[int, int]] = deque()
         """(zxid, digest of the live state there) at the end of each log segment: a snapshot is due"""
         for batch in history:
-            self.logged(batch, sum(map(len, batch.bodies)))
+            self.logged(batch, sum(len(body) for *_, body in batch.requests))
 
     def logged(self, batch: Batch, size: int) -> None:
         self._last_zxid = batch.last_zxid

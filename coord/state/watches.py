@@ -59,8 +59,8 @@ class Watches(Generic[W]):
 
     def __init__(self) -> None:
         self._tables: dict[int, dict[str, dict[W, None]]] = {kind: {} for kind in _KINDS}
-        self._by_watcher: dict[W, dict[str, int]] = {}
-        """what each watcher watches: path -> bits of the tables it is in"""
+        self.watchers: dict[W, dict[str, int]] = {}
+        """who watches anything, and what: path -> bits of the tables it is in"""
         self._count = 0
 
     # -- who watches what -------------------------------------------------------------------------------
@@ -80,11 +80,11 @@ class Watches(Generic[W]):
 
     def has(self, path: str, type: int, watcher: W) -> bool:  # noqa: A002 - the protocol's name
         """Whether `watcher` has a watch of this `WatcherType` on `path`; KeyError for no such type."""
-        return bool(self._by_watcher.get(watcher, {}).get(path, 0) & _KINDS_OF[type])
+        return bool(self.watchers.get(watcher, {}).get(path, 0) & _KINDS_OF[type])
 
     def remove(self, path: str, type: int, watcher: W) -> bool:  # noqa: A002 - the protocol's name
         """Ends the watches of a `WatcherType`; False if there were none; KeyError for no such type."""
-        bits = self._by_watcher.get(watcher, {}).get(path, 0) & _KINDS_OF[type]
+        bits = self.watchers.get(watcher, {}).get(path, 0) & _KINDS_OF[type]
         for kind in _KINDS:
             if bits & kind:
                 self._unlist(kind, path, watcher)
@@ -93,7 +93,7 @@ class Watches(Generic[W]):
 
     def drop(self, watcher: W) -> None:
         """The watcher is gone, and all its watches with it."""
-        for path, bits in self._by_watcher.pop(watcher, {}).items():
+        for path, bits in self.watchers.pop(watcher, {}).items():
             self._count -= bits.bit_count()
             for kind in _KINDS:
                 if bits & kind:
@@ -103,7 +103,7 @@ class Watches(Generic[W]):
 
     def fire(self, change: Change) -> Collection[W]:
         """Who is to be told of `change`, each once; their one-shot watches for it are gone."""
-        if not self._by_watcher:
+        if not self.watchers:
             return ()
         path, type_ = change.path, change.type
         told: dict[W, None] = {}
@@ -138,7 +138,7 @@ class Watches(Generic[W]):
         """The paths each watches, as in `wchc`; without child watches."""
         listing = {
             watcher: [path for path, bits in paths.items() if bits != _CHILD]
-            for watcher, paths in self._by_watcher.items()
+            for watcher, paths in self.watchers.items()
         }
         return {watcher: paths for watcher, paths in listing.items() if paths}
 
@@ -154,7 +154,7 @@ class Watches(Generic[W]):
 
     def _add(self, kind: int, path: str, watcher: W) -> None:
         self._tables[kind].setdefault(path, {})[watcher] = None
-        paths = self._by_watcher.setdefault(watcher, {})
+        paths = self.watchers.setdefault(watcher, {})
         bits = paths.get(path, 0)
         if not bits & kind:
             paths[path] = bits | kind
@@ -175,10 +175,10 @@ class Watches(Generic[W]):
             del self._tables[kind][path]
 
     def _forget(self, kind: int, path: str, watcher: W) -> None:
-        paths = self._by_watcher[watcher]
+        paths = self.watchers[watcher]
         paths[path] &= ~kind
         self._count -= 1
         if not paths[path]:
             del paths[path]
             if not paths:
-                del self._by_watcher[watcher]
+                del self.watchers[watcher]

@@ -307,7 +307,7 @@ class Replica:
             batch = self._unapplied.popleft()
             self._apply(batch)
             applied = True
-            self.segment_ends.applied(batch.last_zxid, self.machine.digest)
+            self.segment_ends.applied(self.machine)
         if self._joined is not self.peer.role:
             applied = self._join() or applied
         if applied:
@@ -339,7 +339,8 @@ class Replica:
         for change in changes:
             watchers = self.watches.fire(change)
             if watchers:
-                frame = pack_event(change.type, change.path, zxid)
+                type_, path, _ = change
+                frame = pack_event(type_, path, zxid)
                 for watcher in watchers:
                     watcher.event(frame)
 

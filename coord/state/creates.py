@@ -22,12 +22,13 @@ from coord.state.acl import AccessList
 from coord.state.paths import ROOT, is_valid_name
 from coord.state.refused import Refused
 from coord.state.tree import CONTAINER, Node, Tree
-from coord.state.txn import Change, Txn
+from coord.state.txn import Txn
 from coord.wire.jute import pack_ustring
 from coord.wire.quick import unpack_create
 from coord.wire.records import CreateMode, CreateRequest, CreateTTLRequest, EventType, Op, Perms
 
 _CREATE = int(Perms.CREATE)
+_CREATED, _CHILDREN_CHANGED = EventType.CREATED, EventType.CHILDREN_CHANGED
 
 
 class Kind(NamedTuple):
@@ -148,7 +149,7 @@ def _plant(
     node = Node(data, acl, txn.zxid, txn.time_ms, txn.session_id if kind.ephemeral else 0)
     tree.add(path, node, parent, lifetime)
     txn.changes += (
-        Change(EventType.CREATED, path, acl),
-        Change(EventType.CHILDREN_CHANGED, parent_path, parent.acl),
+        (_CREATED, path, acl),
+        (_CHILDREN_CHANGED, parent_path, parent.acl),
     )
     return path, node

@@ -10,7 +10,7 @@ Rules that hold (ZooKeeper's):
 - A persistent watch hears of all that, and stays. A recursive one hears the same of its znode and of all
   below, except changed children, and stays.
 - One change is one event to a watcher, however many of its watches it meets.
-- A watcher without READ on the znode (see `Change.acl`) is passed over: its one-shot watch is gone, and it
+- A watcher without READ on the znode (see `Change`) is passed over: its one-shot watch is gone, and it
   hears nothing (CVE-2024-23944).
 
 Costs: a change that nobody watches costs a few lookups, one that is watched as much as has to be told;
@@ -53,7 +53,7 @@ class Watches(Generic[W]):
 
     watches.add_data("/a", connection)
     for connection in watches.fire(change):
-        connection.send_event(change.type, change.path)
+        connection.send_event(*change[:2])
     watches.drop(connection)
     """
 
@@ -105,7 +105,7 @@ class Watches(Generic[W]):
         """Who is to be told of `change`, each once; their one-shot watches for it are gone."""
         if not self.watchers:
             return ()
-        path, type_ = change.path, change.type
+        type_, path, acl = change
         told: dict[W, None] = {}
         if type_ is EventType.CHILDREN_CHANGED:
             self._take(_CHILD, path, told)
@@ -119,9 +119,9 @@ class Watches(Generic[W]):
                     told.update(recursive.get(ancestor, {}))
         if persistent := self._tables[_PERSISTENT].get(path):
             told.update(persistent)
-        if not told or change.acl.anyone & _READ:
+        if not told or acl.anyone & _READ:
             return told
-        return [watcher for watcher in told if change.acl.allows(_READ, watcher.identities)]
+        return [watcher for watcher in told if acl.allows(_READ, watcher.identities)]
 
     # -- for the operator -------------------------------------------------------------------------------
 

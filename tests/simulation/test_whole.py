@@ -97,7 +97,7 @@ def test_states_that_differ_are_noticed() -> None:
     with pytest.raises(Violation, match="of a dead session"):
         history.annals.restored(1, history.machine)
     history.machine.tree.ephemerals.clear()
-    history.machine.tree.digest += 1
+    history.machine.tree._digest += 1
     with pytest.raises(Violation, match="another state"):
         history.annals.restored(1, history.machine)
 

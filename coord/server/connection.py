@@ -55,7 +55,11 @@ from coord.wire.records import (
 if TYPE_CHECKING:
     from coord.server.replica import Replica
 
-_CLOSE_SESSION, _SESSION_MOVED = int(Op.CLOSE_SESSION), int(ErrorCode.SESSION_MOVED)
+# Looking up a member of an enumeration takes as long as packing a header: the hot path has its own names.
+_GREETING, _OPENING, _OPEN = Phase.GREETING, Phase.OPENING, Phase.OPEN
+_SYNC, _AUTH, _CLOSE_SESSION = int(Op.SYNC), int(Op.AUTH), int(Op.CLOSE_SESSION)
+_COUNT_DESCENDANTS = int(Op.GET_ALL_CHILDREN_NUMBER)
+_SESSION_MOVED = int(ErrorCode.SESSION_MOVED)
 _unpack_header = struct.Struct(">ii").unpack_from
 _FRAMED_REPLY_HEADER = struct.Struct(">iiqi")  # length, xid, zxid, err
 _pack_header = _FRAMED_REPLY_HEADER.pack
@@ -86,9 +90,9 @@ class Connection:
         self.unsent_bytes = 0  # handed to the carrier, not yet to the network
         self.stalled = False  # whole requests wait in the frame buffer
         self._stats = ConnectionStats(established_ms=replica.wall_ms)
-        self._replies = 0  # of one latency, not in `_stats` yet
-        self._latency_ms = 0
-        self._last_reply = (0, 0, 0)  # opcode, xid, zxid
+        # What is not in the statistics yet: requests received, replies of one latency, and the last of these.
+        self._received = self._replies = self._latency_ms = 0
+        self._last_reply = (0, 0, 0, 0)  # opcode, xid, zxid, ms
         self.close_reason = ""
         self.said_goodbye = False  # the carrier is to read, and forget, whatever is still on its way
         self._dirty = False
@@ -111,7 +115,7 @@ class Connection:
     def congested(self) -> bool:
         """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
         # While a session is opened, or others have their turn, requests shall not pile up.
-        opening = self.phase is Phase.OPENING
+        opening = self.phase is _OPENING
         return self.stalled or self._blocked or opening or self.replica.lobby.hears_no_more
 
     @property
@@ -134,12 +138,11 @@ class Connection:
 
     @property
     def stats(self) -> ConnectionStats:
-        self._count_replies()
+        self.count()
         return self._stats
 
     def take_outbox(self) -> bytes:
         """Everything to be sent, in order."""
-        self._count_replies()
         data = b"".join(self.outbox)
         self.outbox.clear()
         self.outbox_bytes = 0
@@ -152,6 +155,7 @@ class Connection:
             self.phase = Phase.CLOSED
             self.close_reason = self.close_reason or reason
             self._pipeline.clear()
+            self.count()
             self.replica.lobby.forget(self)
 
     # -- bytes in -------------------------------------------------------------------------------------
@@ -173,9 +177,9 @@ class Connection:
         if self.replica.lobby.hears_no_more:
             return
         try:
-            if self.phase is Phase.GREETING:
+            if self.phase is _GREETING:
                 self._greet()
-            if self.phase is Phase.OPEN:
+            if self.phase is _OPEN:
                 self._requests()
         except FrameTooLarge as error:
             self.close(str(error))
@@ -211,7 +215,7 @@ class Connection:
         remembered = replica.machine.tree.answers.get
         zxid, now = replica.machine.zxid, replica.turn_ms
         bytes_max = min(self.outbox_bytes + REPLY_BYTES_PER_TURN, OUTBOX_BYTES_MAX)
-        left, received = REQUESTS_PER_TURN, 0
+        left = REQUESTS_PER_TURN
         writes: list[tuple[int, bytes]] = []
         try:
             while frame is not None:
@@ -219,7 +223,7 @@ class Connection:
                     xid, op = _unpack_header(frame)
                 except struct.error:
                     raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
-                received += 1
+                self._received += 1
                 reply = None if pipeline or not replica.answers else remembered(frame[4:])
                 if reply is not None:
                     left -= 1
@@ -230,7 +234,7 @@ class Connection:
                     writes.append((op, frame[8:]))
                 else:
                     left -= self._request(xid, op, frame)
-                    if self.phase is not Phase.OPEN:
+                    if self.phase is not _OPEN:
                         break
                 if left <= 0 or self.outbox_bytes >= bytes_max or (pipeline and self.pipeline_full):
                     self.stalled = True
@@ -239,8 +243,6 @@ class Connection:
         finally:
             if writes:
                 replica.submit(self, writes)
-            self._stats.received += received
-            replica.stats.received += received
 
     def _request(self, xid: int, op: int, frame: bytes) -> int:
         """Serves it, or lets it wait; returns how many requests it counts for."""
@@ -250,18 +252,18 @@ class Connection:
             # Behind a sync even a write waits: what it asks for must not be done before the sync is.
             self._wait(xid, op, frame[8:], now, len(frame))
             return 1
-        if op == Op.AUTH and not authenticate(self, frame[8:]):
+        if op == _AUTH and not authenticate(self, frame[8:]):
             self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", now)
             self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
             return 1
-        if (self._pipeline or op == Op.SYNC or not replica.answers) and not self.read_only:
+        if (self._pipeline or op == _SYNC or not replica.answers) and not self.read_only:
             self._wait(xid, op, frame[8:], now, len(frame))
-            self._syncs += op == Op.SYNC
+            self._syncs += op == _SYNC
             if len(self._pipeline) == 1:
                 self.proceed()
         else:
             self._answer(xid, op, frame[8:], now)
-        return REQUESTS_PER_TURN if op == Op.GET_ALL_CHILDREN_NUMBER else 1  # that walks a whole subtree
+        return REQUESTS_PER_TURN if op == _COUNT_DESCENDANTS else 1  # that walks a whole subtree
 
     def _wait(self, xid: int, op: int, body: bytes | None, received_at: int, size: int) -> None:
         self._pipeline.append((xid, op, body, received_at, size))
@@ -277,7 +279,7 @@ class Connection:
 
     def committed(self, zxid: int, err: int, reply: bytes) -> None:
         """The first write in the pipeline was applied; what waited behind it is answered next."""
-        if self.phase is not Phase.OPEN:
+        if self.phase is not _OPEN:
             return
         pipeline = self._pipeline
         xid, op, body, received_at, size = pipeline.popleft()
@@ -306,11 +308,11 @@ class Connection:
 
     def proceed(self) -> None:
         """Answers from the head of the pipeline what can be answered now."""
-        while self._pipeline and self.phase is Phase.OPEN and not self._sync_asked:
+        while self._pipeline and self.phase is _OPEN and not self._sync_asked:
             _, op, body, _, _ = self._pipeline[0]
             if body is None or not self.replica.answers:
                 return
-            if op != Op.SYNC:
+            if op != _SYNC:
                 self._answer_head()
                 if self.outbox_bytes > OUTBOX_BYTES_FATAL:
                     self.close(f"its requests behind one write ask for more than {OUTBOX_BYTES_FATAL} bytes")
@@ -353,10 +355,9 @@ class Connection:
 
     def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:
         """Answers what needs no log: evaluated here and now, at the head of the pipeline."""
-        replica = self.replica
+        replica, read = self.replica, READS.get(op)
         err, reply = 0, b""
         try:
-            read = READS.get(op)
             if read is not None:
                 reply = read(replica.machine, replica.watches, self, body)
             else:
@@ -366,17 +367,17 @@ class Connection:
         except ProtocolError:
             err = ErrorCode.MARSHALLING_ERROR
         zxid = replica.machine.zxid
-        if op == Op.PING:
-            xid = Xid.PING
-        elif op == Op.AUTH:
-            xid, zxid = Xid.AUTH, 0
+        if read is not None:
+            self._reply(xid, op, zxid, err, reply, received_at)
         elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
-            zxid = -1
-        self._reply(xid, op, zxid, err, reply, received_at)
-        if err == ErrorCode.AUTH_FAILED:
-            self.close("the client could not authenticate")
-        elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
+            self._reply(xid, op, -1, err, reply, received_at)
             self.close(f"opcode {op} is not for clients")
+        elif op == _AUTH:
+            self._reply(Xid.AUTH, op, 0, err, reply, received_at)
+            if err == ErrorCode.AUTH_FAILED:
+                self.close("the client could not authenticate")
+        else:
+            self._reply(Xid.PING if op == Op.PING else xid, op, zxid, err, reply, received_at)
 
     # -- the session ----------------------------------------------------------------------------------
 
@@ -408,7 +409,7 @@ class Connection:
     def event(self, frame: bytes) -> None:
         """A watch event, packed once for all its watchers (`pack_event`)."""
         self._stats.sent += 1
-        self.replica.stats.sent += 1
+        self.replica.counted.sent += 1
         self._say(frame)
 
     def close(self, reason: str) -> None:
@@ -421,25 +422,27 @@ class Connection:
             self._mark_dirty()
 
     def _reply(self, xid: int, op: int, zxid: int, err: int, reply: bytes, received_at: int) -> None:
-        latency_ms = self.replica.turn_ms - received_at
-        if latency_ms != self._latency_ms:
-            self._count_replies()
-            self._latency_ms = latency_ms
+        now_ms = self.replica.turn_ms
+        if now_ms - received_at != self._latency_ms:
+            self.count()
+            self._latency_ms = now_ms - received_at
         self._replies += 1
-        self._last_reply = op, xid, zxid
+        self._last_reply = op, xid, zxid, now_ms
         data = _pack_header(_HEADER_BYTES + len(reply), xid, zxid, err) + reply
         self.outbox.append(data)
         self.outbox_bytes += len(data)
         if not self._dirty:
             self._mark_dirty()
 
-    def _count_replies(self) -> None:
-        """Into the statistics: all of one latency at once."""
+    def count(self) -> None:
+        """Brings the statistics up to date, the server's as well."""
+        mine, servers = self._stats, self.replica.counted
+        mine.received += self._received
+        servers.received += self._received
         if self._replies:
-            now_ms = self.replica.turn_ms
-            self._stats.replied(self._last_reply, self._latency_ms, self._replies, now_ms)
-            self.replica.stats.replied(self._latency_ms, self._replies)
-            self._replies = 0
+            mine.replied(self._last_reply, self._latency_ms, self._replies)
+            servers.replied(self._latency_ms, self._replies)
+        self._received = self._replies = 0
 
     def _say(self, data: bytes) -> None:
         self.outbox.append(data)

@@ -100,7 +100,7 @@ class Replica:
         self.peer = peer
         self.machine = machine
         self.watches: Watches[Connection] = Watches()
-        self.stats = ServerStats()
+        self.counted = ServerStats()  # but for what connections have not counted yet, see `stats`
         self.turn_ms = 0
         """when the turn began, ms on the shell's monotonic clock: for latencies"""
         self.wall_ms = 0
@@ -146,6 +146,12 @@ class Replica:
         """Has it, since its start, caught up with any leader?"""
         return self._joined is not None
 
+    @property
+    def stats(self) -> ServerStats:
+        for connection in self.lobby.connections:
+            connection.count()
+        return self.counted
+
     def _look_around(self) -> None:
         """Each answer says that the session lives; a follower knows that only while it hears its leader."""
         self.answers = self.serving or self._beats_alone <= self.config.fresh_beats
@@ -171,7 +177,7 @@ class Replica:
         """Opcodes and bodies of a client's writes: they go into the next proposal, and `Connection.committed`
         gets the results."""
         self.ask(connection, connection.session_id, writes)
-        if any(op == Op.CLOSE_SESSION for op, _ in writes):
+        if any(op == _CLOSE_SESSION for op, _ in writes):
             self.sessions.closing.add(connection.session_id)
 
     def ask(self, connection: Connection, session_id: int, asked: list[tuple[int, bytes]]) -> None:
@@ -221,7 +227,7 @@ class Replica:
         """What was on its way in the old role is no more; what clients wait for is still pending."""
         self._role = self.peer.role
         self._founding = None
-        self.stats.proposals = Summary()
+        self.counted.proposals = Summary()
         self.synchronised_by = "diff"
         self._submitted.clear()
         self._proposed.clear()
@@ -268,7 +274,7 @@ class Replica:
             name_sessions(batch.requests, batch.first_zxid)
             self._proposed[batch.first_zxid] = batch
             payload = batch.encode()
-            self.stats.proposals.add(len(payload))
+            self.counted.proposals.add(len(payload))
             self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, payload))
 
     def take_work(self) -> Work | None:
@@ -339,8 +345,7 @@ class Replica:
         for change in changes:
             watchers = self.watches.fire(change)
             if watchers:
-                type_, path, _ = change
-                frame = pack_event(type_, path, zxid)
+                frame = pack_event(*change[:2], zxid)
                 for watcher in watchers:
                     watcher.event(frame)
 

@@ -75,11 +75,10 @@ class ConnectionStats:
     """ms on the server's own clock"""
     latency: Summary = field(default_factory=Summary)
 
-    def replied(self, last: tuple[int, int, int], latency_ms: int, times: int, now_ms: int) -> None:
-        """Replies of one latency; `last` is the opcode, xid and zxid of the last of them."""
+    def replied(self, last: tuple[int, int, int, int], latency_ms: int, times: int) -> None:
+        """Replies of one latency; `last` is the opcode, xid and zxid of the last of them, and when it was."""
         self.sent += times
-        self.last_op, self.last_xid, self.last_zxid = last
-        self.last_reply_ms = now_ms
+        self.last_op, self.last_xid, self.last_zxid, self.last_reply_ms = last
         self.latency.add(latency_ms, times)
 
     def reset(self) -> None:

@@ -25,7 +25,7 @@ def test_resets_forget_all_but_the_time_of_connecting() -> None:
     server.reset()
     assert server == ServerStats()
     connection = ConnectionStats(established_ms=17, received=2)
-    connection.replied((Op.PING, -2, 9), 1, 1, now_ms=5000)
+    connection.replied((Op.PING, -2, 9, 5000), 1, 1)
     assert (connection.sent, connection.last_op, connection.last_reply_ms) == (1, Op.PING, 5000)
     assert (connection.last_xid, connection.last_zxid) == (-2, 9)
     connection.reset()

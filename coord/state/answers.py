@@ -14,43 +14,45 @@ Only what needs nothing of the caller may be remembered: no watch is left, and t
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from coord.limits import ANSWER_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_MAX
 
 
 class Answers:
     """Synopsis::
 
-    answers.remember("/a", request, reply)  # `request`: the opcode and the body, as they came
+    answers.remember(node, request, reply)  # `request`: the opcode and the body, as they came
     answers.get(request)  # the reply's body; None if it is not remembered
-    answers.forget("/a")  # the znode, or its list of children, has changed
+    answers.forget(node)  # the znode, or its list of children, has changed
     """
 
     __slots__ = ("_bytes", "_replies", "_requests", "get")
 
     def __init__(self) -> None:
         self._replies: dict[bytes, bytes] = {}
-        self._requests: dict[str, list[bytes]] = {}
-        """path -> the requests whose replies are remembered"""
+        self._requests: dict[Hashable, list[bytes]] = {}
+        """node -> the requests whose replies are remembered"""
         self._bytes = 0
         self.get = self._replies.get
 
     def __len__(self) -> int:
         return len(self._replies)
 
-    def remember(self, path: str, request: bytes, reply: bytes) -> None:
-        """`reply` answers `request`, which is about the znode at `path`, until `forget(path)`."""
+    def remember(self, node: Hashable, request: bytes, reply: bytes) -> None:
+        """`reply` answers `request`, which is about `node`, until `forget(node)`."""
         size = len(request) + len(reply)
         if size > ANSWER_BYTES_MAX:
             return
         if len(self._replies) >= ANSWERS_MAX or self._bytes + size > ANSWERS_BYTES_MAX:
             self.clear()
         if self._replies.setdefault(request, reply) is reply:
-            self._requests.setdefault(path, []).append(request)
+            self._requests.setdefault(node, []).append(request)
             self._bytes += size
 
-    def forget(self, path: str) -> None:
-        """What was remembered of the znode at `path` does not hold any more."""
-        for request in self._requests.pop(path, ()):
+    def forget(self, node: Hashable) -> None:
+        """What was remembered of `node` does not hold any more."""
+        for request in self._requests.pop(node, ()):
             self._bytes -= len(request) + len(self._replies.pop(request))
 
     def clear(self) -> None:

@@ -118,8 +118,9 @@ def _watching(
         except ProtocolError:
             raise Refused(ErrorCode.MARSHALLING_ERROR) from None
         reply = answer(machine, watches, caller, path, watch)
-        if not watch and machine.tree.nodes[path].acl.anyone & _READ:
-            machine.tree.answers.remember(path, head + body, reply)
+        node = machine.tree.nodes[path]
+        if not watch and node.acl.anyone & _READ:
+            machine.tree.answers.remember(node, head + body, reply)
         return reply
 
     return read

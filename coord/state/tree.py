@@ -196,7 +196,7 @@ class Tree:
         """`node`, new in this transaction, becomes a child of `parent`, the node above `path`."""
         if self._undo is not None:
             self._undo.append(partial(self._take_back_add, path, node, parent, parent.pzxid))
-        self.answers.forget(parent_of(path))
+        self.answers.forget(parent)
         self._link(path, node, parent, lifetime)
         parent.creates += 1
         parent.pzxid = node.czxid
@@ -204,10 +204,9 @@ class Tree:
 
     def remove(self, path: str, zxid: int) -> None:
         """The znode at `path`, which exists and has no children, goes."""
-        parent_path = parent_of(path)
-        node, parent = self.nodes[path], self.nodes[parent_path]
-        self.answers.forget(path)
-        self.answers.forget(parent_path)
+        node, parent = self.nodes[path], self.nodes[parent_of(path)]
+        self.answers.forget(node)
+        self.answers.forget(parent)
         if self._undo is not None:
             lifetime = self.lifetimes.get(path)
             self._undo.append(partial(self._take_back_remove, path, node, parent, parent.pzxid, lifetime))
@@ -219,18 +218,19 @@ class Tree:
         if self._undo is not None:
             old = node.data
             self._undo.append(partial(self._take_back_data, node, old, node.version, node.mzxid, node.mtime))
-        self.answers.forget(path)
+        self.answers.forget(node)
         self._leave_digest(path, node)
         self.data_bytes += len(data or b"") - len(node.data or b"")
         node.data = data
-        node.version = next_version(node.version)
+        version = node.version
+        node.version = version + 1 if 0 <= version < 0x7FFFFFFF else next_version(version)
         node.mzxid = zxid
         node.mtime = time_ms
 
     def set_acl(self, path: str, node: Node, acl: AccessList) -> None:
         if self._undo is not None:
             self._undo.append(partial(node._set_acl, node.acl, node.aversion))
-        self.answers.forget(path)
+        self.answers.forget(node)
         self._leave_digest(path, node)
         node._set_acl(acl, next_version(node.aversion))
 

@@ -16,16 +16,14 @@ parent's). Changes come in the order in which their events are delivered."""
 
 
 class Txn:
-    """What one log entry brings to its operation; the operation appends to `changes`."""
+    """What one log entry brings to its operation; the operation appends to `changes`. A machine has one, and
+    fills it in anew for each entry."""
 
     __slots__ = ("changes", "identities", "session_id", "time_ms", "want_reply", "zxid")
 
-    def __init__(
-        self, zxid: int, time_ms: int, session_id: int, identities: Identities, want_reply: bool
-    ) -> None:
-        self.zxid = zxid
-        self.time_ms = time_ms
-        self.session_id = session_id
-        self.identities = identities
-        self.want_reply = want_reply
-        self.changes: list[Change] = []
+    changes: list[Change]
+    identities: Identities
+    session_id: int
+    time_ms: int
+    want_reply: bool
+    zxid: int

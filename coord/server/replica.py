@@ -177,7 +177,7 @@ class Replica:
         """Opcodes and bodies of a client's writes: they go into the next proposal, and `Connection.committed`
         gets the results."""
         self.ask(connection, connection.session_id, writes)
-        if any(op == _CLOSE_SESSION for op, _ in writes):
+        if _CLOSE_SESSION in [op for op, _ in writes]:
             self.sessions.closing.add(connection.session_id)
 
     def ask(self, connection: Connection, session_id: int, asked: list[tuple[int, bytes]]) -> None:

@@ -57,6 +57,14 @@ CATCH_UP_SECONDS = 1.0
 LAST_REPLY_SECONDS = 5.0
 """A connection that is to be closed and does not take its last bytes by then is cut off."""
 
+# -- what a member remembers of what it has answered --------------------------------------------------
+ANSWERS_MAX = 10_000
+ANSWERS_BYTES_MAX = 8 * 1024 * 1024
+"""Replies to reads that are kept at hand, with their requests; beyond either all are forgotten."""
+
+ANSWER_BYTES_MAX = 4096
+"""A larger one is not kept: the work it saves is small beside sending it."""
+
 # -- replication --------------------------------------------------------------------------------------
 BATCH_REQUESTS_MAX = 2000
 """Requests in one proposal (and so in one log record)."""
@@ -137,6 +145,7 @@ CONTAINERS_PER_CHECK_MAX = 10_000
 assert FRAME_BYTES_MAX < BATCH_BYTES_MAX < RECORD_BYTES_MAX
 assert BATCH_BYTES_MAX + BATCH_REQUESTS_MAX * (IDENTITIES_BYTES_MAX + 1024) < RECORD_BYTES_MAX
 assert OUTBOX_BYTES_MAX < OUTBOX_BYTES_FATAL
+assert ANSWER_BYTES_MAX < ANSWERS_BYTES_MAX
 assert RECEIVE_BYTES_MAX < OUTBOX_BYTES_MAX
 assert OUTBOX_BYTES_MAX + MULTI_READ_REPLY_BYTES_MAX < OUTBOX_BYTES_FATAL
 assert MULTI_READ_REPLY_BYTES_MAX < REPLY_FRAME_BYTES_MAX

@@ -77,7 +77,7 @@ CORE = (
     *("coord.server.connection", "coord.server.replica", "coord.server.stats", "coord.server.view"),
     *("coord.server.turn", "coord.server.segment_ends", "coord.server.lobby", "coord.server.moved"),
     *("coord.server.pending", "coord.server.read_only", "coord.server.submitted", "coord.server.syncs"),
-    *("coord.server.standing", "coord.server.tracker"),
+    *("coord.server.specials", "coord.server.standing", "coord.server.tracker"),
     *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results"),
     *("coord.cli.deadline", "coord.cli.lines", "coord.cli.looks", "coord.cli.shell.lines"),
     *("coord.cli.descent", "coord.cli.transaction_syntax", "coord.cli.transfer"),

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from coord.errors import ErrorCode, ProtocolError
@@ -37,25 +36,18 @@ from coord.limits import (
 )
 from coord.server.carrier import Carrier, Phase
 from coord.server.four_letter import recognise
+from coord.server.specials import answer_special, authenticate
 from coord.server.stats import ConnectionStats
-from coord.state.acl import digest_id
-from coord.state.reads import READS, Refused, set_watches
+from coord.state.reads import READS, Refused
 from coord.wire.ensemble import Identities
 from coord.wire.frames import FrameBuffer, FrameTooLarge
 from coord.wire.jute import pack_int
 from coord.wire.records import (
     GOODBYE_ERROR,
     WRITES,
-    AuthPacket,
     ConnectReply,
-    EventType,
     Id,
-    KeeperState,
     Op,
-    PathReply,
-    PathRequest,
-    SetWatches2Request,
-    WatcherEvent,
     Xid,
     decode_connect_request,
 )
@@ -63,7 +55,12 @@ from coord.wire.records import (
 if TYPE_CHECKING:
     from coord.server.replica import Replica
 
-_REQUEST_HEADER = struct.Struct(">ii")
+# Looking up a member of an enumeration takes as long as packing a header: the hot path has its own names.
+_GREETING, _OPENING, _OPEN = Phase.GREETING, Phase.OPENING, Phase.OPEN
+_SYNC, _AUTH, _CLOSE_SESSION = int(Op.SYNC), int(Op.AUTH), int(Op.CLOSE_SESSION)
+_COUNT_DESCENDANTS = int(Op.GET_ALL_CHILDREN_NUMBER)
+_SESSION_MOVED = int(ErrorCode.SESSION_MOVED)
+_unpack_header = struct.Struct(">ii").unpack_from
 _FRAMED_REPLY_HEADER = struct.Struct(">iiqi")  # length, xid, zxid, err
 _pack_header = _FRAMED_REPLY_HEADER.pack
 _HEADER_BYTES = _FRAMED_REPLY_HEADER.size - 4
@@ -72,12 +69,6 @@ NOT_OFFERED = frozenset({Op.RECONFIG, Op.SASL})
 """Known operations that coord answers with UNIMPLEMENTED, keeping the connection."""
 
 PASSWORD_NONE = bytes(16)
-
-
-def pack_event(type_: EventType, path: str, zxid: int) -> bytes:
-    """A watch event as a frame. Its zxid is that of the change, as since ZooKeeper 3.9 (ZOOKEEPER-4655)."""
-    body = WatcherEvent(type_, KeeperState.SYNC_CONNECTED, path).encode()
-    return _pack_header(_HEADER_BYTES + len(body), Xid.NOTIFICATION, zxid, 0) + body
 
 
 class Connection:
@@ -98,7 +89,10 @@ class Connection:
         self.outbox_bytes = 0
         self.unsent_bytes = 0  # handed to the carrier, not yet to the network
         self.stalled = False  # whole requests wait in the frame buffer
-        self.stats = ConnectionStats(established_ms=replica.wall_ms)
+        self._stats = ConnectionStats(established_ms=replica.wall_ms)
+        # What is not in the statistics yet: requests received, replies of one latency, and the last of these.
+        self._received = self._replies = self._latency_ms = 0
+        self._last_reply = (0, 0, 0, 0)  # opcode, xid, zxid, ms
         self.close_reason = ""
         self.said_goodbye = False  # the carrier is to read, and forget, whatever is still on its way
         self._dirty = False
@@ -121,12 +115,13 @@ class Connection:
     def congested(self) -> bool:
         """Should the carrier stop reading: too much waits for an answer, or for the client to read it?"""
         # While a session is opened, or others have their turn, requests shall not pile up.
-        opening = self.phase is Phase.OPENING
+        opening = self.phase is _OPENING
         return self.stalled or self._blocked or opening or self.replica.lobby.hears_no_more
 
     @property
     def _blocked(self) -> bool:
-        return self.pipeline_full or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
+        full = bool(self._pipeline) and self.pipeline_full
+        return full or self.outbox_bytes + self.unsent_bytes >= OUTBOX_BYTES_MAX
 
     @property
     def pipeline_full(self) -> bool:
@@ -140,6 +135,11 @@ class Connection:
     @property
     def outstanding(self) -> int:
         return len(self._pipeline)
+
+    @property
+    def stats(self) -> ConnectionStats:
+        self.count()
+        return self._stats
 
     def take_outbox(self) -> bytes:
         """Everything to be sent, in order."""
@@ -155,6 +155,7 @@ class Connection:
             self.phase = Phase.CLOSED
             self.close_reason = self.close_reason or reason
             self._pipeline.clear()
+            self.count()
             self.replica.lobby.forget(self)
 
     # -- bytes in -------------------------------------------------------------------------------------
@@ -176,9 +177,9 @@ class Connection:
         if self.replica.lobby.hears_no_more:
             return
         try:
-            if self.phase is Phase.GREETING:
+            if self.phase is _GREETING:
                 self._greet()
-            if self.phase is Phase.OPEN:
+            if self.phase is _OPEN:
                 self._requests()
         except FrameTooLarge as error:
             self.close(str(error))
@@ -207,48 +208,62 @@ class Connection:
         A few bytes of requests can ask for gigabytes of replies, or for hours of work.
         """
         self.stalled = False
-        requests_left = REQUESTS_PER_TURN
+        take, pipeline, replica = self._frames.take, self._pipeline, self.replica
+        frame = take()
+        if frame is None or not self._touch(self):
+            return
+        remembered = replica.machine.tree.answers.get
+        zxid, now = replica.machine.zxid, replica.turn_ms
         bytes_max = min(self.outbox_bytes + REPLY_BYTES_PER_TURN, OUTBOX_BYTES_MAX)
-        with closing(self._frames.frames()) as frames:
-            for frame in frames:
-                requests_left -= self._request(frame)
-                if self.phase is not Phase.OPEN:
-                    break
-                full = self._pipeline and self.pipeline_full
-                if full or requests_left <= 0 or self.outbox_bytes >= bytes_max:
+        left = REQUESTS_PER_TURN
+        writes: list[tuple[int, bytes]] = []
+        try:
+            while frame is not None:
+                try:
+                    xid, op = _unpack_header(frame)
+                except struct.error:
+                    raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
+                self._received += 1
+                reply = None if pipeline or not replica.answers else remembered(frame[4:])
+                if reply is not None:
+                    left -= 1
+                    self._reply(xid, op, zxid, 0, reply, now)
+                elif op in self._logged and not self._syncs:
+                    left -= 1
+                    self._wait(xid, op, None, now, len(frame))
+                    writes.append((op, frame[8:]))
+                else:
+                    left -= self._request(xid, op, frame)
+                    if self.phase is not _OPEN:
+                        break
+                if left <= 0 or self.outbox_bytes >= bytes_max or (pipeline and self.pipeline_full):
                     self.stalled = True
                     break
+                frame = take()
+        finally:
+            if writes:
+                replica.submit(self, writes)
 
-    def _request(self, frame: bytes) -> int:
+    def _request(self, xid: int, op: int, frame: bytes) -> int:
         """Serves it, or lets it wait; returns how many requests it counts for."""
-        try:
-            xid, op = _REQUEST_HEADER.unpack_from(frame)
-        except struct.error:
-            raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
         replica = self.replica
-        if not self._touch(self):
-            return 1
-        self.stats.received += 1
-        replica.stats.received += 1
         now = replica.turn_ms
         if op in self._logged:
             # Behind a sync even a write waits: what it asks for must not be done before the sync is.
-            self._wait(xid, op, frame[8:] if self._syncs else None, now, len(frame))
-            if not self._syncs:
-                replica.submit(self, op, frame[8:])
-            return 1
-        if op == Op.AUTH:
-            self._authenticate(frame[8:])
-        if self.phase is not Phase.OPEN:
-            return 1
-        if (self._pipeline or op == Op.SYNC or not replica.answers) and not self.read_only:
             self._wait(xid, op, frame[8:], now, len(frame))
-            self._syncs += op == Op.SYNC
+            return 1
+        if op == _AUTH and not authenticate(self, frame[8:]):
+            self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", now)
+            self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
+            return 1
+        if (self._pipeline or op == _SYNC or not replica.answers) and not self.read_only:
+            self._wait(xid, op, frame[8:], now, len(frame))
+            self._syncs += op == _SYNC
             if len(self._pipeline) == 1:
                 self.proceed()
         else:
             self._answer(xid, op, frame[8:], now)
-        return REQUESTS_PER_TURN if op == Op.GET_ALL_CHILDREN_NUMBER else 1  # that walks a whole subtree
+        return REQUESTS_PER_TURN if op == _COUNT_DESCENDANTS else 1  # that walks a whole subtree
 
     def _wait(self, xid: int, op: int, body: bytes | None, received_at: int, size: int) -> None:
         self._pipeline.append((xid, op, body, received_at, size))
@@ -264,16 +279,19 @@ class Connection:
 
     def committed(self, zxid: int, err: int, reply: bytes) -> None:
         """The first write in the pipeline was applied; what waited behind it is answered next."""
-        if self.phase is not Phase.OPEN:
+        if self.phase is not _OPEN:
             return
-        xid, op, body, received_at = self._leave()
+        pipeline = self._pipeline
+        xid, op, body, received_at, size = pipeline.popleft()
+        self._pipeline_bytes -= size
         assert body is None, "commits arrive in the order of submission"
         self._reply(xid, op, zxid, err, reply, received_at)
-        if op == Op.CLOSE_SESSION:
+        if op == _CLOSE_SESSION:
             self.close("")
-        elif err == ErrorCode.SESSION_MOVED:
+        elif err == _SESSION_MOVED:
             self.close("its session has moved to another member")
-        self.proceed()
+        if not pipeline or pipeline[0][2] is not None:
+            self.proceed()
 
     def synced(self) -> None:
         """The sync at the head of the pipeline is confirmed."""
@@ -290,11 +308,11 @@ class Connection:
 
     def proceed(self) -> None:
         """Answers from the head of the pipeline what can be answered now."""
-        while self._pipeline and self.phase is Phase.OPEN and not self._sync_asked:
+        while self._pipeline and self.phase is _OPEN and not self._sync_asked:
             _, op, body, _, _ = self._pipeline[0]
             if body is None or not self.replica.answers:
                 return
-            if op != Op.SYNC:
+            if op != _SYNC:
                 self._answer_head()
                 if self.outbox_bytes > OUTBOX_BYTES_FATAL:
                     self.close(f"its requests behind one write ask for more than {OUTBOX_BYTES_FATAL} bytes")
@@ -315,7 +333,8 @@ class Connection:
         self.close("")
 
     def _answer_head(self) -> None:
-        xid, op, body, received_at = self._leave()
+        xid, op, body, received_at, size = self._pipeline.popleft()
+        self._pipeline_bytes -= size
         assert body is not None
         self._answer(xid, op, body, received_at)
 
@@ -324,84 +343,41 @@ class Connection:
         assert self._pipeline[0][1] == Op.SYNC
         self._syncs -= 1
         self._answer_head()
+        writes: list[tuple[int, bytes]] = []
         for place, (xid, op, body, received_at, size) in enumerate(self._pipeline):
             if op == Op.SYNC:
                 break
             if op in WRITES and body is not None:
                 self._pipeline[place] = (xid, op, None, received_at, size)
-                self.replica.submit(self, op, body)
-
-    def _leave(self) -> tuple[int, int, bytes | None, int]:
-        xid, op, body, received_at, size = self._pipeline.popleft()
-        self._pipeline_bytes -= size
-        return xid, op, body, received_at
+                writes.append((op, body))
+        if writes:
+            self.replica.submit(self, writes)
 
     def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:
         """Answers what needs no log: evaluated here and now, at the head of the pipeline."""
-        replica = self.replica
+        replica, read = self.replica, READS.get(op)
         err, reply = 0, b""
         try:
-            read = READS.get(op)
             if read is not None:
                 reply = read(replica.machine, replica.watches, self, body)
             else:
-                reply = self._answer_special(op, body)
+                reply = answer_special(self, op, body)
         except Refused as refused:
             err = refused.code
         except ProtocolError:
             err = ErrorCode.MARSHALLING_ERROR
         zxid = replica.machine.zxid
-        if op == Op.PING:
-            xid = Xid.PING
-        elif op == Op.AUTH:
-            xid, zxid = Xid.AUTH, 0
+        if read is not None:
+            self._reply(xid, op, zxid, err, reply, received_at)
         elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
-            zxid = -1
-        self._reply(xid, op, zxid, err, reply, received_at)
-        if err == ErrorCode.AUTH_FAILED:
-            self.close("the client could not authenticate")
-        elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
+            self._reply(xid, op, -1, err, reply, received_at)
             self.close(f"opcode {op} is not for clients")
-
-    def _answer_special(self, op: int, body: bytes) -> bytes:
-        if op == Op.PING:
-            return b""
-        if self.read_only and self.replica.read_only.answers(self, op):
-            return b""
-        if op == Op.SYNC:
-            return PathReply(PathRequest.from_bytes(body).path).encode()
-        if op in (Op.SET_WATCHES, Op.SET_WATCHES2):
-            return self._set_watches(op, body)
-        if op == Op.AUTH:
-            packet = AuthPacket.from_bytes(body)
-            if packet.scheme != "ip" and (packet.scheme != "digest" or packet.auth is None):
-                raise Refused(ErrorCode.AUTH_FAILED)
-            return b""
-        raise Refused(ErrorCode.UNIMPLEMENTED)
-
-    def _set_watches(self, op: int, body: bytes) -> bytes:
-        request, replica = SetWatches2Request.from_either(op, body), self.replica
-        for type_, path in set_watches(replica.machine, replica.watches, self, request):
-            self.event(pack_event(type_, path, replica.machine.zxid))
-        return b""
-
-    def _authenticate(self, body: bytes) -> None:
-        """Takes effect for requests behind it; its reply keeps its place in line (`_answer_special`)."""
-        try:
-            packet = AuthPacket.from_bytes(body)
-        except ProtocolError:
-            return
-        if packet.scheme != "digest" or packet.auth is None:
-            return
-        user, _, password = packet.auth.decode("utf-8", "replace").partition(":")
-        new = [Id("digest", digest_id(user, password))]
-        if self.replica.lobby.is_super(new[0]):
-            new.append(Id("super", ""))
-        self.identities += tuple(identity for identity in new if identity not in self.identities)
-        if sum(len(who.encode()) for who in self.identities) > IDENTITIES_BYTES_MAX:
-            # Each batch carries them: without a bound one client could make a record the log does not take.
-            self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", self.replica.turn_ms)
-            self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
+        elif op == _AUTH:
+            self._reply(Xid.AUTH, op, 0, err, reply, received_at)
+            if err == ErrorCode.AUTH_FAILED:
+                self.close("the client could not authenticate")
+        else:
+            self._reply(Xid.PING if op == Op.PING else xid, op, zxid, err, reply, received_at)
 
     # -- the session ----------------------------------------------------------------------------------
 
@@ -432,8 +408,8 @@ class Connection:
 
     def event(self, frame: bytes) -> None:
         """A watch event, packed once for all its watchers (`pack_event`)."""
-        self.stats.sent += 1
-        self.replica.stats.sent += 1
+        self._stats.sent += 1
+        self.replica.counted.sent += 1
         self._say(frame)
 
     def close(self, reason: str) -> None:
@@ -447,9 +423,26 @@ class Connection:
 
     def _reply(self, xid: int, op: int, zxid: int, err: int, reply: bytes, received_at: int) -> None:
         now_ms = self.replica.turn_ms
-        self.stats.replied(op, xid, zxid, now_ms - received_at, now_ms)
-        self.replica.stats.replied(now_ms - received_at)
-        self._say(_pack_header(_HEADER_BYTES + len(reply), xid, zxid, err) + reply)
+        if now_ms - received_at != self._latency_ms:
+            self.count()
+            self._latency_ms = now_ms - received_at
+        self._replies += 1
+        self._last_reply = op, xid, zxid, now_ms
+        data = _pack_header(_HEADER_BYTES + len(reply), xid, zxid, err) + reply
+        self.outbox.append(data)
+        self.outbox_bytes += len(data)
+        if not self._dirty:
+            self._mark_dirty()
+
+    def count(self) -> None:
+        """Brings the statistics up to date, the server's as well."""
+        mine, servers = self._stats, self.replica.counted
+        mine.received += self._received
+        servers.received += self._received
+        if self._replies:
+            mine.replied(self._last_reply, self._latency_ms, self._replies)
+            servers.replied(self._latency_ms, self._replies)
+        self._received = self._replies = 0
 
     def _say(self, data: bytes) -> None:
         self.outbox.append(data)

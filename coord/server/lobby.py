@@ -113,7 +113,8 @@ class Lobby:
             self._keep_waiting(connection, request)
         elif request.session_id == 0:
             timeout_ms = self._clamp(request.timeout_ms)
-            self._replica.ask(connection, 0, Op.CREATE_SESSION, CreateSessionRequest(timeout_ms).encode())
+            body = CreateSessionRequest(timeout_ms).encode()
+            self._replica.ask(connection, 0, [(Op.CREATE_SESSION, body)])
         else:
             self._resume(connection, request)
 

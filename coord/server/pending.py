@@ -15,23 +15,13 @@ Knows neither peers nor links.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from coord.wire.ensemble import Identities
+from coord.wire.ensemble import Identities, Request
 
 if TYPE_CHECKING:
     from coord.server.connection import Connection
-
-
-class Request(NamedTuple):
-    """A request on its way into the log; `number` 0 is for what no client asked for."""
-
-    number: int
-    session_id: int
-    op: int
-    identities: Identities
-    body: bytes
 
 
 class Pending:
@@ -39,7 +29,7 @@ class Pending:
         assert 0 <= member <= 0xFF
         assert 0 <= boot < 1 << 23
         # The member's top bit would be the sign: numbers are signed 64 bits where they travel.
-        self._next = _signed(member << 56 | boot << 33)
+        self._last = _signed(member << 56 | boot << 33)
         self._waiting: dict[int, tuple[Request, Connection]] = {}
 
     def __len__(self) -> int:
@@ -50,12 +40,22 @@ class Pending:
         return iter(self._waiting.values())
 
     def add(
-        self, connection: Connection, session_id: int, op: int, identities: Identities, body: bytes
-    ) -> Request:
-        self._next += 1
-        request = Request(self._next, session_id, op, identities, body)
-        self._waiting[request.number] = request, connection
-        return request
+        self,
+        connection: Connection,
+        session_id: int,
+        identities: Identities,
+        asked: Iterable[tuple[int, bytes]],
+    ) -> list[Request]:
+        """Requests from the opcodes and bodies of what is `asked`, in order; pending from now on."""
+        number, waiting = self._last, self._waiting
+        requests: list[Request] = []
+        for op, body in asked:
+            number += 1
+            request = session_id, number, op, identities, body
+            waiting[number] = request, connection
+            requests.append(request)
+        self._last = number
+        return requests
 
     def applied(self, number: int) -> Connection | None:
         """The entry with this number is applied: who asked for it, if it was one of ours."""

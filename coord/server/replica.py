@@ -31,14 +31,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from coord.config import Config
-from coord.errors import ErrorCode, ProtocolError
+from coord.errors import ProtocolError
 from coord.limits import BATCH_REQUESTS_MAX, REPORT_BEATS
 from coord.logs import fields
 from coord.server.carrier import Phase
-from coord.server.connection import Connection, pack_event
+from coord.server.connection import Connection
 from coord.server.lobby import Lobby
 from coord.server.moved import Moved
-from coord.server.pending import Pending, Request, member_of
+from coord.server.pending import Pending, member_of
 from coord.server.read_only import ReadOnly
 from coord.server.replica_messages import (
     Alive,
@@ -53,14 +53,15 @@ from coord.server.replica_messages import (
     encode,
 )
 from coord.server.segment_ends import SegmentEnds
+from coord.server.specials import pack_event
 from coord.server.stats import ServerStats, Summary
 from coord.server.submitted import Submitted
 from coord.server.syncs import Syncs
-from coord.server.tracker import SessionTracker, in_hex, new_session_id
-from coord.state.machine import Machine
+from coord.server.tracker import SessionTracker, in_hex, name_sessions
+from coord.state.machine import Change, Machine
 from coord.state.watches import Watches
-from coord.wire.ensemble import Batch
-from coord.wire.jute import pack_bool, pack_int
+from coord.wire.ensemble import Batch, Request
+from coord.wire.jute import pack_bool
 from coord.wire.members import Payload, Proposal
 from coord.wire.records import Op, PathRequest
 from coord.zab.following import Following
@@ -69,6 +70,8 @@ from coord.zab.links import Link
 from coord.zab.peer import Peer, Work
 
 log = logging.getLogger("coord.server")
+
+_CREATE_SESSION, _CLOSE_SESSION, _ERROR = int(Op.CREATE_SESSION), int(Op.CLOSE_SESSION), int(Op.ERROR)
 
 
 class Replica:
@@ -97,7 +100,7 @@ class Replica:
         self.peer = peer
         self.machine = machine
         self.watches: Watches[Connection] = Watches()
-        self.stats = ServerStats()
+        self.counted = ServerStats()  # but for what connections have not counted yet, see `stats`
         self.turn_ms = 0
         """when the turn began, ms on the shell's monotonic clock: for latencies"""
         self.wall_ms = 0
@@ -143,6 +146,12 @@ class Replica:
         """Has it, since its start, caught up with any leader?"""
         return self._joined is not None
 
+    @property
+    def stats(self) -> ServerStats:
+        for connection in self.lobby.connections:
+            connection.count()
+        return self.counted
+
     def _look_around(self) -> None:
         """Each answer says that the session lives; a follower knows that only while it hears its leader."""
         self.answers = self.serving or self._beats_alone <= self.config.fresh_beats
@@ -164,34 +173,30 @@ class Replica:
         connection.close(f"session {in_hex(connection.session_id)} has expired, or was silent for too long")
         return False
 
-    def submit(self, connection: Connection, op: int, body: bytes) -> None:
-        """A write of a client: it goes into the next proposal; `Connection.committed` gets its result."""
-        self.ask(connection, connection.session_id, op, body)
-        if op == Op.CLOSE_SESSION:
+    def submit(self, connection: Connection, writes: list[tuple[int, bytes]]) -> None:
+        """Opcodes and bodies of a client's writes: they go into the next proposal, and `Connection.committed`
+        gets the results."""
+        self.ask(connection, connection.session_id, writes)
+        if _CLOSE_SESSION in [op for op, _ in writes]:
             self.sessions.closing.add(connection.session_id)
 
-    def ask(self, connection: Connection, session_id: int, op: int, body: bytes) -> None:
-        """A request of a client, or for one: pending from now on, until its entry is applied."""
-        self._route(self._pending.add(connection, session_id, op, connection.identities, body))
+    def ask(self, connection: Connection, session_id: int, asked: list[tuple[int, bytes]]) -> None:
+        """Requests of a client, or for one: pending from now on, until their entries are applied."""
+        self._route(self._pending.add(connection, session_id, connection.identities, asked))
 
-    def _route(self, request: Request) -> None:
-        """To where proposals are made; while there is no such place it stays pending."""
-        if self._joined is not self.peer.role:
+    def _route(self, requests: list[Request]) -> None:
+        """To where proposals are made; while there is no such place they stay pending."""
+        role = self.peer.role
+        if self._joined is not role:
             return
-        if isinstance(self.peer.role, Leading):
-            self._submitted.add(self._checked(request, self.peer.my_id))
+        if isinstance(role, Leading):
+            self._submitted.add(self.sessions.only_from(self.peer.my_id, requests))
         else:
-            self._to_forward.append(request)
-
-    def _checked(self, request: Request, member: int) -> Request:
-        """What a session asks for where it is not connected any more is refused, in its place in the log."""
-        if request.session_id and not self.sessions.may_ask(request.session_id, member):
-            return request._replace(op=Op.ERROR, body=pack_int(ErrorCode.SESSION_MOVED))
-        return request
+            self._to_forward += requests
 
     def _propose_myself(self, op: int, body: bytes, session_id: int = 0) -> None:
         """What no client has asked for; only the leader does so."""
-        self._submitted.add(Request(0, session_id, op, (), body))
+        self._submitted.add([(session_id, 0, op, (), body)])
 
     # -- other members --------------------------------------------------------------------------------
 
@@ -215,14 +220,14 @@ class Replica:
                 )
         self.syncs.confirm()
         if self._to_forward and self._joined is self.peer.role:
-            self.tell_leader(Forward(tuple(self._to_forward)))
-            self._to_forward.clear()
+            self.tell_leader(Forward(self._to_forward))
+            self._to_forward = []
 
     def _begin_role(self) -> None:
         """What was on its way in the old role is no more; what clients wait for is still pending."""
         self._role = self.peer.role
         self._founding = None
-        self.stats.proposals = Summary()
+        self.counted.proposals = Summary()
         self.synchronised_by = "diff"
         self._submitted.clear()
         self._proposed.clear()
@@ -232,9 +237,8 @@ class Replica:
     def _hear(self, link: Link, message: Message) -> None:
         match message:
             case Forward(requests):
-                self.sessions.reported(request.session_id for request in requests)
-                for request in requests:
-                    self._submitted.add(self._checked(request, link.member), link)
+                self.sessions.reported({request[0] for request in requests})
+                self._submitted.add(self.sessions.only_from(link.member, requests), link)
             case Alive(session_ids):
                 self.sessions.reported(session_ids)
             case Serve(session_ids):
@@ -255,7 +259,7 @@ class Replica:
     @property
     def may_propose(self) -> bool:
         """Is there anything for `propose` to do?"""
-        return len(self._submitted) > 0 and self.peer.leading
+        return bool(self._submitted) and self.peer.leading
 
     def propose(self) -> None:
         """Makes one batch of what was submitted, and proposes it."""
@@ -267,17 +271,11 @@ class Replica:
             return
         batch = self._submitted.take(role.next_zxid, self.wall_ms, role.learners)
         if batch is not None:
-            self._name_sessions(batch)
+            name_sessions(batch.requests, batch.first_zxid)
             self._proposed[batch.first_zxid] = batch
             payload = batch.encode()
-            self.stats.proposals.add(len(payload))
+            self.counted.proposals.add(len(payload))
             self.peer.propose(Proposal(batch.first_zxid, batch.last_zxid, payload))
-
-    def _name_sessions(self, batch: Batch) -> None:
-        for index, (_, number, op) in enumerate(batch.heads):
-            if op == Op.CREATE_SESSION:
-                session_id = new_session_id(member_of(number), batch.first_zxid + index)
-                batch.heads[index] = (session_id, number, op)
 
     def take_work(self) -> Work | None:
         """What the peer wants durable; what it is about to log is noted here, to be applied in its time."""
@@ -315,7 +313,7 @@ class Replica:
             batch = self._unapplied.popleft()
             self._apply(batch)
             applied = True
-            self.segment_ends.applied(batch.last_zxid, self.machine.digest)
+            self.segment_ends.applied(self.machine)
         if self._joined is not self.peer.role:
             applied = self._join() or applied
         if applied:
@@ -323,30 +321,33 @@ class Replica:
         return applied
 
     def _apply(self, batch: Batch) -> None:
-        time_ms = batch.time_ms
-        apply, fire, applied = self.machine.apply, self.watches.fire, self._pending.applied
-        for zxid, session_id, number, op, identities, body in batch.entries():
+        zxid, time_ms = batch.first_zxid, batch.time_ms
+        apply, watches, applied = self.machine.apply, self.watches, self._pending.applied
+        for session_id, number, op, identities, body in batch.requests:
             origin = applied(number)
             if origin is not None:
                 origin.answer_ahead()
-            err, reply, changes = apply(
-                zxid, time_ms, session_id, op, identities, body, want_reply=origin is not None
-            )
-            for change in changes:
-                watchers = fire(change)
-                if watchers:
-                    frame = pack_event(change.type, change.path, zxid)
-                    for watcher in watchers:
-                        watcher.event(frame)
-            if op == Op.CREATE_SESSION:
+            err, reply, changes = apply(zxid, time_ms, session_id, op, identities, body, origin is not None)
+            if watches.watchers:
+                self._tell_watchers(changes, zxid)
+            if op == _CREATE_SESSION:
                 self._session_created(session_id, number, origin)
             else:
                 if origin is not None:
                     origin.committed(zxid, err, reply)
-                elif op != Op.ERROR:
+                elif op != _ERROR:
                     self._moved.applied(session_id, number)
-                if op == Op.CLOSE_SESSION:
+                if op == _CLOSE_SESSION:
                     self._session_closed(session_id)
+            zxid += 1
+
+    def _tell_watchers(self, changes: Iterable[Change], zxid: int) -> None:
+        for change in changes:
+            watchers = self.watches.fire(change)
+            if watchers:
+                frame = pack_event(*change[:2], zxid)
+                for watcher in watchers:
+                    watcher.event(frame)
 
     def _session_created(self, session_id: int, number: int, origin: Connection | None) -> None:
         timeout_ms = self.machine.sessions.timeouts[session_id]
@@ -413,9 +414,9 @@ class Replica:
         """What is pending is in no history that can still win (see `pending`): it is asked for again."""
         for request, connection in list(self._pending):
             if connection.phase in (Phase.OPEN, Phase.OPENING):
-                self._route(request)
+                self._route([request])
             else:
-                self._pending.drop(request.number)
+                self._pending.drop(request[1])
         self.syncs.ask_again()
         self.lobby.ask_again()
         for connection in list(self.lobby.connections):
@@ -434,7 +435,7 @@ class Replica:
             return
         for session_id in self.sessions.beat():
             self.expire(session_id)
-        if self.peer.entry_wanted and not len(self._submitted):
+        if self.peer.entry_wanted and not self._submitted:
             self._propose_myself(Op.NOTHING, b"")
         if self._beats % REPORT_BEATS == 0 and not self.peer.leading:
             self.tell_leader(Alive(self.sessions.to_report()))

@@ -20,13 +20,12 @@ from typing import Any, Final
 import cbor2
 
 from coord.errors import ProtocolError
-from coord.server.pending import Request
-from coord.wire.records import Id
+from coord.wire.ensemble import Request, columns_of, requests_of
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    requests: tuple[Request, ...]
+    requests: list[Request]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,7 @@ Message = Forward | Alive | Serve | Served | Keep | Sync | Synced
 def encode(message: Message) -> bytes:
     match message:
         case Forward(requests):
-            rows = [
-                [r.number, r.session_id, r.op, [list(who) for who in r.identities], r.body] for r in requests
-            ]
-            return cbor2.dumps(["forward", rows])
+            return cbor2.dumps(["forward", columns_of(requests)])
         case Alive(session_ids):
             return cbor2.dumps(["alive", list(session_ids)])
         case Serve(session_ids):
@@ -93,17 +89,6 @@ def decode(data: bytes) -> Message:
         raise ProtocolError(f"not a message of a replica: {error}") from None
 
 
-def _forward(rows: Any) -> Forward:
-    return Forward(tuple(_request(*row) for row in rows))
-
-
-def _request(number: Any, session_id: Any, op: Any, identities: Any, body: Any) -> Request:
-    if type(body) is not bytes:
-        raise ValueError("a request's body is not bytes")
-    who = tuple(Id(str(scheme), str(name)) for scheme, name in identities)
-    return Request(_number(number), _number(session_id), _number(op), who, body)
-
-
 def _numbers(values: Any) -> tuple[int, ...]:
     return tuple(_number(value) for value in values)
 
@@ -115,7 +100,7 @@ def _number(value: Any) -> int:
 
 
 _DECODE: Final[dict[str, Callable[[Any], Message]]] = {
-    "forward": _forward,
+    "forward": lambda value: Forward(requests_of(value)),
     "alive": lambda value: Alive(_numbers(value)),
     "serve": lambda value: Serve(_numbers(value)),
     "served": lambda value: Served(_numbers(value)),

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from coord.config import Config
+from coord.state.machine import Machine
 from coord.wire.ensemble import Batch
 
 
@@ -25,7 +26,7 @@ class SegmentEnds:
         self.digests: deque[tuple[int, int]] = deque()
         """(zxid, digest of the live state there) at the end of each log segment: a snapshot is due"""
         for batch in history:
-            self.logged(batch, sum(map(len, batch.bodies)))
+            self.logged(batch, sum(len(body) for *_, body in batch.requests))
 
     def logged(self, batch: Batch, size: int) -> None:
         self._last_zxid = batch.last_zxid
@@ -44,11 +45,13 @@ class SegmentEnds:
         self._wanted.clear()
         self._entries = self._bytes = 0
 
-    def applied(self, zxid: int, digest: int) -> None:
+    def applied(self, machine: Machine) -> None:
+        """A batch, by `machine`, whose digest is asked for only where it is wanted."""
         # A segment may have ended where nothing is applied any more: at the zxid of a snapshot.
-        while self._wanted and self._wanted[0] <= zxid:
-            if self._wanted.popleft() == zxid:
-                self.digests.append((zxid, digest))
+        while self._wanted and self._wanted[0] <= machine.zxid:
+            zxid = self._wanted.popleft()
+            if zxid == machine.zxid:
+                self.digests.append((zxid, machine.digest))
 
     def take(self, durable_zxid: int) -> Iterator[tuple[int, int]]:
         """The ends whose segments this member's own disk has; a batch may be applied before that."""

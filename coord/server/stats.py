@@ -5,7 +5,7 @@ Owns counting, and what a reset forgets. Plain numbers: no clock here, times are
 Synopsis::
 
     stats.received += 1
-    stats.replied(latency_ms=3)
+    stats.replied(latency_ms=3, times=20)
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ class Summary:
     high: int = 0
     last: int = 0
 
-    def add(self, value: int) -> None:
-        self.low = min(self.low, value) if self.count else value
-        self.high = max(self.high, value)
-        self.count += 1
-        self.total += value
+    def add(self, value: int, times: int = 1) -> None:
+        if value < self.low or not self.count:
+            self.low = value
+        if value > self.high:
+            self.high = value
+        self.count += times
+        self.total += value * times
         self.last = value
 
     @property
@@ -47,9 +49,9 @@ class ServerStats:
     proposals: Summary = field(default_factory=Summary)
     """bytes of what this member has proposed since it leads"""
 
-    def replied(self, latency_ms: int) -> None:
-        self.sent += 1
-        self.latency.add(latency_ms)
+    def replied(self, latency_ms: int, times: int = 1) -> None:
+        self.sent += times
+        self.latency.add(latency_ms, times)
 
     def reset(self) -> None:
         self.received = self.sent = 0
@@ -73,13 +75,11 @@ class ConnectionStats:
     """ms on the server's own clock"""
     latency: Summary = field(default_factory=Summary)
 
-    def replied(self, op: int, xid: int, zxid: int, latency_ms: int, now_ms: int) -> None:
-        self.sent += 1
-        self.last_op = op
-        self.last_xid = xid
-        self.last_zxid = zxid
-        self.last_reply_ms = now_ms
-        self.latency.add(latency_ms)
+    def replied(self, last: tuple[int, int, int, int], latency_ms: int, times: int) -> None:
+        """Replies of one latency; `last` is the opcode, xid and zxid of the last of them, and when it was."""
+        self.sent += times
+        self.last_op, self.last_xid, self.last_zxid, self.last_reply_ms = last
+        self.latency.add(latency_ms, times)
 
     def reset(self) -> None:
         self.received = self.sent = 0

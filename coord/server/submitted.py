@@ -6,11 +6,11 @@ log takes. Knows nothing of what the requests mean.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Container
 
 from coord.limits import BATCH_BYTES_MAX, BATCH_REQUESTS_MAX
-from coord.server.pending import Request
-from coord.wire.ensemble import Batch
+from coord.wire.ensemble import Batch, Request
 from coord.zab.links import Link
 
 
@@ -18,39 +18,47 @@ class Submitted:
     """Requests since the last proposal, each with the link it came over (None: from this member)."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[Link | None, Request]] = []
+        self._runs: deque[tuple[Link | None, list[Request]]] = deque()  # never an empty one
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return sum(len(requests) for _, requests in self._runs)
 
-    def add(self, request: Request, link: Link | None = None) -> None:
-        self._rows.append((link, request))
+    def __bool__(self) -> bool:
+        return bool(self._runs)
+
+    def add(self, requests: list[Request], link: Link | None = None) -> None:
+        if self._runs and self._runs[-1][0] == link:
+            self._runs[-1][1].extend(requests)
+        elif requests:
+            self._runs.append((link, list(requests)))
 
     def clear(self) -> None:
-        self._rows.clear()
+        self._runs.clear()
 
     def take(self, first_zxid: int, time_ms: int, links: Container[Link]) -> Batch | None:
         """The next batch; what came over links that are gone is thrown away (its member sends it again)."""
-        if any(link is not None and link not in links for link, _ in self._rows):
-            self._rows = [row for row in self._rows if row[0] is None or row[0] in links]
-        count = self._fitting()
-        if not count:
-            return None
-        requests = [request for _, request in self._rows[:count]]
-        del self._rows[:count]
-        return Batch(
-            first_zxid,
-            time_ms,
-            [(request.session_id, request.number, request.op) for request in requests],
-            [request.identities for request in requests],
-            [request.body for request in requests],
-        )
-
-    def _fitting(self) -> int:
-        """How many of them, from the first on, one batch may hold: one at least, however large."""
+        runs = self._runs
+        taken: list[Request] = []
         size = 0
-        for count, (_, request) in enumerate(self._rows[:BATCH_REQUESTS_MAX]):
-            size += len(request.body)
-            if size > BATCH_BYTES_MAX:
-                return max(1, count)
-        return min(len(self._rows), BATCH_REQUESTS_MAX)
+        while runs and len(taken) < BATCH_REQUESTS_MAX and size < BATCH_BYTES_MAX:
+            link, requests = runs.popleft()
+            if link is not None and link not in links:
+                continue
+            count, more = _fitting(requests, BATCH_REQUESTS_MAX - len(taken), BATCH_BYTES_MAX - size)
+            if not count and not taken:
+                count, more = 1, BATCH_BYTES_MAX  # however large, and alone
+            taken += requests[:count]
+            size += more
+            if count < len(requests):
+                runs.appendleft((link, requests[count:]))
+                break
+        return Batch(first_zxid, time_ms, taken) if taken else None
+
+
+def _fitting(requests: list[Request], count_max: int, bytes_max: int) -> tuple[int, int]:
+    """How many of them, from the first on, are within the bounds, and how many bytes they have."""
+    sizes = [len(body) for _, _, _, _, body in requests[:count_max]]
+    total = sum(sizes)
+    while total > bytes_max:
+        total -= sizes.pop()
+    return len(sizes), total

@@ -20,10 +20,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from coord.config import Config
+from coord.errors import ErrorCode
 from coord.limits import REPORT_BEATS
+from coord.server.pending import member_of
 from coord.state.sessions import Expiry
+from coord.wire.ensemble import Request
+from coord.wire.jute import pack_int
+from coord.wire.records import Op
 
 SESSION_ID_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
+_CREATE_SESSION = int(Op.CREATE_SESSION)
 
 
 class SessionTracker:
@@ -124,6 +131,20 @@ class SessionTracker:
         """Is that where the session is connected, as far as is known?"""
         return self._owner.get(session_id, member) == member
 
+    def only_from(self, member: int, requests: list[Request]) -> list[Request]:
+        """What a session asks for where it is not connected any more is refused, in its place in the log."""
+        sessions = {request[0] for request in requests}
+        elsewhere = {one for one in sessions if one and not self.may_ask(one, member)}
+        if not elsewhere:
+            return requests
+        refusal = pack_int(ErrorCode.SESSION_MOVED)
+        return [
+            (session_id, number, Op.ERROR, who, refusal)
+            if session_id in elsewhere
+            else (session_id, number, op, who, body)
+            for session_id, number, op, who, body in requests
+        ]
+
     def _beats(self, timeout_ms: int) -> int:
         """Rounded up, and one more, since the first beat to come may be due at once: never too early."""
         late = 2 * self._fresh_beats + REPORT_BEATS
@@ -140,6 +161,14 @@ def new_session_id(member: int, zxid: int) -> int:
     """High byte: the member; below: the low 56 bits of the zxid. Signed, as it travels."""
     value = (member & 0xFF) << 56 | zxid & 0x00FF_FFFF_FFFF_FFFF
     return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def name_sessions(requests: list[Request], first_zxid: int) -> None:
+    """Each session that is to be created gets its id: `requests` are about to be logged from there on."""
+    for index, (_, number, op, who, body) in enumerate(requests):
+        if op == _CREATE_SESSION:
+            session_id = new_session_id(member_of(number), first_zxid + index)
+            requests[index] = session_id, number, op, who, body
 
 
 def new_local_session_id(member: int, number: int) -> int:

@@ -22,12 +22,13 @@ from coord.state.acl import AccessList
 from coord.state.paths import ROOT, is_valid_name
 from coord.state.refused import Refused
 from coord.state.tree import CONTAINER, Node, Tree
-from coord.state.txn import Change, Txn
+from coord.state.txn import Txn
 from coord.wire.jute import pack_ustring
 from coord.wire.quick import unpack_create
 from coord.wire.records import CreateMode, CreateRequest, CreateTTLRequest, EventType, Op, Perms
 
 _CREATE = int(Perms.CREATE)
+_CREATED, _CHILDREN_CHANGED = EventType.CREATED, EventType.CHILDREN_CHANGED
 
 
 class Kind(NamedTuple):
@@ -58,17 +59,17 @@ _KINDS: Final[dict[int, dict[int, Kind]]] = {
 
 
 def create(tree: Tree, txn: Txn, body: bytes) -> bytes:
-    path, _ = _create_from_wire(tree, txn, Op.CREATE, body, None)
+    path, _ = _create_from_wire(tree, txn, _PLAIN, body, None)
     return pack_ustring(path) if txn.want_reply else b""
 
 
 def create2(tree: Tree, txn: Txn, body: bytes) -> bytes:
-    path, node = _create_from_wire(tree, txn, Op.CREATE2, body, None)
+    path, node = _create_from_wire(tree, txn, _PLAIN, body, None)
     return pack_ustring(path) + node.pack_stat() if txn.want_reply else b""
 
 
 def create_container(tree: Tree, txn: Txn, body: bytes) -> bytes:
-    path, node = _create_from_wire(tree, txn, Op.CREATE_CONTAINER, body, CONTAINER)
+    path, node = _create_from_wire(tree, txn, _CONTAINER, body, CONTAINER)
     return pack_ustring(path) + node.pack_stat() if txn.want_reply else b""
 
 
@@ -81,7 +82,7 @@ def create_requested(
     tree: Tree, txn: Txn, op: int, request: CreateRequest | CreateTTLRequest
 ) -> tuple[str, Node]:
     """One create of a multi, or one whose speed does not matter; returns its path and its node."""
-    kind = _kind_of(op, request.flags)
+    kind = _kind_of(_KINDS[op], request.flags)
     lifetime = CONTAINER if op == Op.CREATE_CONTAINER else None
     if isinstance(request, CreateTTLRequest):
         if not tree.ttl_enabled:
@@ -94,16 +95,18 @@ def create_requested(
     return _plant(tree, txn, request.path, cut, request.data, acl, kind, lifetime)
 
 
-def _create_from_wire(tree: Tree, txn: Txn, op: int, body: bytes, lifetime: int | None) -> tuple[str, Node]:
+def _create_from_wire(
+    tree: Tree, txn: Txn, kinds: dict[int, Kind], body: bytes, lifetime: int | None
+) -> tuple[str, Node]:
     path, data, raw_acl, flags = unpack_create(body)
-    kind = _kind_of(op, flags)
+    kind = _kind_of(kinds, flags)
     cut = _last_slash(path)
     acl = tree.acls.from_wire(raw_acl, txn.identities)
     return _plant(tree, txn, path, cut, data, acl, kind, lifetime)
 
 
-def _kind_of(op: int, flags: int) -> Kind:
-    kind = _KINDS[op].get(flags)
+def _kind_of(kinds: dict[int, Kind], flags: int) -> Kind:
+    kind = kinds.get(flags)
     if kind is None:
         raise Refused(ErrorCode.BAD_ARGUMENTS)
     return kind
@@ -148,7 +151,7 @@ def _plant(
     node = Node(data, acl, txn.zxid, txn.time_ms, txn.session_id if kind.ephemeral else 0)
     tree.add(path, node, parent, lifetime)
     txn.changes += (
-        Change(EventType.CREATED, path, acl),
-        Change(EventType.CHILDREN_CHANGED, parent_path, parent.acl),
+        (_CREATED, path, acl),
+        (_CHILDREN_CHANGED, parent_path, parent.acl),
     )
     return path, node

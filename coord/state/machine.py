@@ -53,6 +53,7 @@ class Machine:
         """keys the session passwords; empty until the ensemble's first leader has drawn one"""
         self.zxid = 0
         """of the last entry applied"""
+        self._txn = Txn()
 
     @property
     def digest(self) -> int:
@@ -75,8 +76,10 @@ class Machine:
         the reply is unspecified (nobody waits for it). A failed entry changes nothing but `zxid`; a
         failed multi has error code 0 and says in its body what failed, as the protocol wants it.
         """
-        self.zxid = zxid
-        txn = Txn(zxid, time_ms, session_id, identities, want_reply)
+        txn = self._txn
+        self.zxid = txn.zxid = zxid
+        txn.time_ms, txn.session_id, txn.identities = time_ms, session_id, identities
+        txn.want_reply, txn.changes = want_reply, []
         try:
             operation = _CLIENT_OPERATIONS.get(op)
             if operation is None:

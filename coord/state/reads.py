@@ -106,14 +106,22 @@ def _get_children2(machine: Machine, watches: Watches[Any], caller: Caller, path
 
 
 def _watching(
+    op: Op,
     answer: Callable[[Machine, Watches[Any], Caller, str, bool], bytes],
 ) -> Read:
+    """What needs nothing of its caller is remembered, see `answers`."""
+    head = pack_int(op)
+
     def read(machine: Machine, watches: Watches[Any], caller: Caller, body: bytes) -> bytes:
         try:
             path, watch = unpack_path_watch(body)
         except ProtocolError:
             raise Refused(ErrorCode.MARSHALLING_ERROR) from None
-        return answer(machine, watches, caller, path, watch)
+        reply = answer(machine, watches, caller, path, watch)
+        node = machine.tree.nodes[path]
+        if not watch and node.acl.anyone & _READ:
+            machine.tree.answers.remember(node, head + body, reply)
+        return reply
 
     return read
 
@@ -216,10 +224,10 @@ def _decoding(answer: Read) -> Read:
 
 
 READS: Final[dict[int, Read]] = {
-    Op.EXISTS: _watching(_exists),
-    Op.GET_DATA: _watching(_get_data),
-    Op.GET_CHILDREN: _watching(_get_children),
-    Op.GET_CHILDREN2: _watching(_get_children2),
+    Op.EXISTS: _watching(Op.EXISTS, _exists),
+    Op.GET_DATA: _watching(Op.GET_DATA, _get_data),
+    Op.GET_CHILDREN: _watching(Op.GET_CHILDREN, _get_children),
+    Op.GET_CHILDREN2: _watching(Op.GET_CHILDREN2, _get_children2),
     Op.GET_ACL: _decoding(_get_acl),
     Op.GET_ALL_CHILDREN_NUMBER: _decoding(_count_descendants),
     Op.GET_EPHEMERALS: _decoding(_get_ephemerals),

@@ -10,7 +10,9 @@ Rules that hold:
   children (the very strings that are the keys of `nodes`), and is None until there is one.
 - `creates` counts a znode's children ever created, and only that: it makes sequence numbers. What clients
   see as cversion also counts deletes: ``2 * creates - number of children``.
-- `digest` is the sum, modulo 2**64, of a hash of every node (`hash_of`).
+- `digest` is the sum, modulo 2**64, of a hash of every node (`hash_of`). A node that changes leaves the sum,
+  and is added when somebody asks: so what changes often is hashed seldom.
+- Whatever changes a znode or its children makes `answers` forget it.
 - Between `begin` and `commit` or `rollback` every change leaves its inverse in an undo log. Running the
   log backwards is the simplest method that is right: no operation needs a second way to look at the
   tree, later operations see earlier ones for free, and a write outside a multi pays for one comparison.
@@ -25,6 +27,7 @@ from typing import Final
 from zlib import crc32
 
 from coord.state.acl import OPEN_UNSAFE, READ_UNSAFE, AccessList, AccessLists
+from coord.state.answers import Answers
 from coord.state.paths import ROOT, parent_of
 from coord.wire.jute import Reader
 from coord.wire.records import Stat, pack_stat
@@ -38,6 +41,9 @@ CONTAINER: Final = 0
 """The lifetime (see `Tree.lifetimes`) of a container."""
 
 _DIGEST_MASK = (1 << 64) - 1
+_UNHASHED_MAX = 4096
+"""Nodes to be hashed when somebody asks for the digest: a few milliseconds."""
+
 _HASHED = Struct(">qqiiqI?")
 
 
@@ -123,6 +129,8 @@ class Tree:
 
     def __init__(self) -> None:
         self.acls = AccessLists()
+        self.answers = Answers()
+        """replies that are remembered; each change makes those of its znode, and of its parent, forgotten"""
         self.nodes: dict[str, Node] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
         """session id -> paths of its ephemeral znodes"""
@@ -130,11 +138,11 @@ class Tree:
         """znodes that go away by themselves: path -> time to live in ms, or `CONTAINER`"""
         self.ttl_enabled = True
         """may TTL znodes be created (`extendedTypesEnabled`)? Replicated, so that all members decide alike"""
-        self.digest = 0
+        self._digest = 0
+        self._unhashed: dict[str, None] = {}  # paths of nodes that are not in it
         self.data_bytes = 0
         """bytes of all paths and data, for the operator (mntr's approximate_data_size)"""
         self._undo: list[Callable[[], None]] | None = None
-        self._digest_before = 0
 
     @classmethod
     def with_built_ins(cls) -> Tree:
@@ -143,11 +151,15 @@ class Tree:
         for path in sorted(BUILT_IN):
             tree.load(path, Node(b"", tree.acls.intern(OPEN_UNSAFE), 0, 0, 0), None)
         config = tree.nodes[CONFIG]
-        before = hash_of(CONFIG, config)
         # aversion -1 is what ZooKeeper's clients see of this one znode.
         config._set_acl(tree.acls.intern(READ_UNSAFE), -1)
-        tree._shift_digest(hash_of(CONFIG, config) - before)
         return tree
+
+    @property
+    def digest(self) -> int:
+        """Equal trees have equal ones."""
+        self._hash()
+        return self._digest
 
     @property
     def node_count(self) -> int:
@@ -184,44 +196,48 @@ class Tree:
         """`node`, new in this transaction, becomes a child of `parent`, the node above `path`."""
         if self._undo is not None:
             self._undo.append(partial(self._take_back_add, path, node, parent, parent.pzxid))
+        self.answers.forget(parent)
         self._link(path, node, parent, lifetime)
         parent.creates += 1
         parent.pzxid = node.czxid
-        self.digest = self.digest + hash_of(path, node) & _DIGEST_MASK
+        self._hash_later(path)
 
     def remove(self, path: str, zxid: int) -> None:
         """The znode at `path`, which exists and has no children, goes."""
         node, parent = self.nodes[path], self.nodes[parent_of(path)]
+        self.answers.forget(node)
+        self.answers.forget(parent)
         if self._undo is not None:
             lifetime = self.lifetimes.get(path)
             self._undo.append(partial(self._take_back_remove, path, node, parent, parent.pzxid, lifetime))
+        self._leave_digest(path, node)
         self._unlink(path, node, parent)
         parent.pzxid = zxid
-        self.digest = self.digest - hash_of(path, node) & _DIGEST_MASK
 
     def set_data(self, path: str, node: Node, data: bytes | None, zxid: int, time_ms: int) -> None:
         if self._undo is not None:
             old = node.data
             self._undo.append(partial(self._take_back_data, node, old, node.version, node.mzxid, node.mtime))
-        before = hash_of(path, node)
+        self.answers.forget(node)
+        self._leave_digest(path, node)
         self.data_bytes += len(data or b"") - len(node.data or b"")
         node.data = data
-        node.version = next_version(node.version)
+        version = node.version
+        node.version = version + 1 if 0 <= version < 0x7FFFFFFF else next_version(version)
         node.mzxid = zxid
         node.mtime = time_ms
-        self.digest = self.digest - before + hash_of(path, node) & _DIGEST_MASK
 
     def set_acl(self, path: str, node: Node, acl: AccessList) -> None:
         if self._undo is not None:
             self._undo.append(partial(node._set_acl, node.acl, node.aversion))
-        before = hash_of(path, node)
+        self.answers.forget(node)
+        self._leave_digest(path, node)
         node._set_acl(acl, next_version(node.aversion))
-        self._shift_digest(hash_of(path, node) - before)
 
     def load(self, path: str, node: Node, lifetime: int | None) -> None:
         """Puts back a node as a snapshot describes it, counters included; its parent is there already."""
         self._link(path, node, None if path == ROOT else self.nodes[parent_of(path)], lifetime)
-        self._shift_digest(hash_of(path, node))
+        self._hash_later(path)
 
     # -- all or nothing ---------------------------------------------------------------------------------
 
@@ -229,7 +245,6 @@ class Tree:
         """From here on changes can be taken back."""
         assert self._undo is None
         self._undo = []
-        self._digest_before = self.digest
 
     def commit(self) -> None:
         self._undo = None
@@ -239,7 +254,6 @@ class Tree:
         undo, self._undo = self._undo or [], None
         for take_back in reversed(undo):
             take_back()
-        self.digest = self._digest_before
 
     def _take_back_add(self, path: str, node: Node, parent: Node, pzxid: int) -> None:
         self._unlink(path, node, parent)
@@ -284,8 +298,28 @@ class Tree:
                 del self.ephemerals[node.owner]
         self.lifetimes.pop(path, None)
 
-    def _shift_digest(self, by: int) -> None:
-        self.digest = self.digest + by & _DIGEST_MASK
+    # -- the digest -------------------------------------------------------------------------------------
+
+    def _leave_digest(self, path: str, node: Node) -> None:
+        """`node` is about to change, or to go."""
+        if path not in self._unhashed:
+            self._digest -= hash_of(path, node)
+            self._hash_later(path)
+
+    def _hash_later(self, path: str) -> None:
+        if len(self._unhashed) >= _UNHASHED_MAX and self._undo is None:
+            self._hash()
+        self._unhashed[path] = None
+
+    def _hash(self) -> None:
+        assert self._undo is None, "what may be taken back is not hashed"
+        nodes, digest = self.nodes, self._digest
+        for path in self._unhashed:
+            node = nodes.get(path)
+            if node is not None:
+                digest += hash_of(path, node)
+        self._unhashed.clear()
+        self._digest = digest & _DIGEST_MASK
 
 
 def next_version(version: int) -> int:

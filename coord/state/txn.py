@@ -5,36 +5,25 @@ Knows neither the tree nor the operations; it is what they are given and what th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from coord.state.acl import AccessList
 from coord.wire.ensemble import Identities
 from coord.wire.records import EventType
 
-
-@dataclass(slots=True)
-class Change:
-    """What a watcher may care about. Changes come in the order in which their events are delivered."""
-
-    type: EventType
-    """CREATED, DELETED, DATA_CHANGED or CHILDREN_CHANGED"""
-    path: str
-    acl: AccessList
-    """whose READ a watcher needs: of CREATED the new node's, of DELETED the old one's, of
-    CHILDREN_CHANGED the parent's"""
+Change = tuple[EventType, str, AccessList]
+"""What a watcher may care about: CREATED, DELETED, DATA_CHANGED or CHILDREN_CHANGED, of which path, and the
+ACL whose READ a watcher needs (of CREATED the new node's, of DELETED the old one's, of CHILDREN_CHANGED the
+parent's). Changes come in the order in which their events are delivered."""
 
 
 class Txn:
-    """What one log entry brings to its operation; the operation appends to `changes`."""
+    """What one log entry brings to its operation; the operation appends to `changes`. A machine has one, and
+    fills it in anew for each entry."""
 
     __slots__ = ("changes", "identities", "session_id", "time_ms", "want_reply", "zxid")
 
-    def __init__(
-        self, zxid: int, time_ms: int, session_id: int, identities: Identities, want_reply: bool
-    ) -> None:
-        self.zxid = zxid
-        self.time_ms = time_ms
-        self.session_id = session_id
-        self.identities = identities
-        self.want_reply = want_reply
-        self.changes: list[Change] = []
+    changes: list[Change]
+    identities: Identities
+    session_id: int
+    time_ms: int
+    want_reply: bool
+    zxid: int

@@ -10,7 +10,7 @@ Rules that hold (ZooKeeper's):
 - A persistent watch hears of all that, and stays. A recursive one hears the same of its znode and of all
   below, except changed children, and stays.
 - One change is one event to a watcher, however many of its watches it meets.
-- A watcher without READ on the znode (see `Change.acl`) is passed over: its one-shot watch is gone, and it
+- A watcher without READ on the znode (see `Change`) is passed over: its one-shot watch is gone, and it
   hears nothing (CVE-2024-23944).
 
 Costs: a change that nobody watches costs a few lookups, one that is watched as much as has to be told;
@@ -53,14 +53,14 @@ class Watches(Generic[W]):
 
     watches.add_data("/a", connection)
     for connection in watches.fire(change):
-        connection.send_event(change.type, change.path)
+        connection.send_event(*change[:2])
     watches.drop(connection)
     """
 
     def __init__(self) -> None:
         self._tables: dict[int, dict[str, dict[W, None]]] = {kind: {} for kind in _KINDS}
-        self._by_watcher: dict[W, dict[str, int]] = {}
-        """what each watcher watches: path -> bits of the tables it is in"""
+        self.watchers: dict[W, dict[str, int]] = {}
+        """who watches anything, and what: path -> bits of the tables it is in"""
         self._count = 0
 
     # -- who watches what -------------------------------------------------------------------------------
@@ -80,11 +80,11 @@ class Watches(Generic[W]):
 
     def has(self, path: str, type: int, watcher: W) -> bool:  # noqa: A002 - the protocol's name
         """Whether `watcher` has a watch of this `WatcherType` on `path`; KeyError for no such type."""
-        return bool(self._by_watcher.get(watcher, {}).get(path, 0) & _KINDS_OF[type])
+        return bool(self.watchers.get(watcher, {}).get(path, 0) & _KINDS_OF[type])
 
     def remove(self, path: str, type: int, watcher: W) -> bool:  # noqa: A002 - the protocol's name
         """Ends the watches of a `WatcherType`; False if there were none; KeyError for no such type."""
-        bits = self._by_watcher.get(watcher, {}).get(path, 0) & _KINDS_OF[type]
+        bits = self.watchers.get(watcher, {}).get(path, 0) & _KINDS_OF[type]
         for kind in _KINDS:
             if bits & kind:
                 self._unlist(kind, path, watcher)
@@ -93,7 +93,7 @@ class Watches(Generic[W]):
 
     def drop(self, watcher: W) -> None:
         """The watcher is gone, and all its watches with it."""
-        for path, bits in self._by_watcher.pop(watcher, {}).items():
+        for path, bits in self.watchers.pop(watcher, {}).items():
             self._count -= bits.bit_count()
             for kind in _KINDS:
                 if bits & kind:
@@ -103,9 +103,9 @@ class Watches(Generic[W]):
 
     def fire(self, change: Change) -> Collection[W]:
         """Who is to be told of `change`, each once; their one-shot watches for it are gone."""
-        if not self._by_watcher:
+        if not self.watchers:
             return ()
-        path, type_ = change.path, change.type
+        type_, path, acl = change
         told: dict[W, None] = {}
         if type_ is EventType.CHILDREN_CHANGED:
             self._take(_CHILD, path, told)
@@ -119,9 +119,9 @@ class Watches(Generic[W]):
                     told.update(recursive.get(ancestor, {}))
         if persistent := self._tables[_PERSISTENT].get(path):
             told.update(persistent)
-        if not told or change.acl.anyone & _READ:
+        if not told or acl.anyone & _READ:
             return told
-        return [watcher for watcher in told if change.acl.allows(_READ, watcher.identities)]
+        return [watcher for watcher in told if acl.allows(_READ, watcher.identities)]
 
     # -- for the operator -------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Watches(Generic[W]):
         """The paths each watches, as in `wchc`; without child watches."""
         listing = {
             watcher: [path for path, bits in paths.items() if bits != _CHILD]
-            for watcher, paths in self._by_watcher.items()
+            for watcher, paths in self.watchers.items()
         }
         return {watcher: paths for watcher, paths in listing.items() if paths}
 
@@ -154,7 +154,7 @@ class Watches(Generic[W]):
 
     def _add(self, kind: int, path: str, watcher: W) -> None:
         self._tables[kind].setdefault(path, {})[watcher] = None
-        paths = self._by_watcher.setdefault(watcher, {})
+        paths = self.watchers.setdefault(watcher, {})
         bits = paths.get(path, 0)
         if not bits & kind:
             paths[path] = bits | kind
@@ -175,10 +175,10 @@ class Watches(Generic[W]):
             del self._tables[kind][path]
 
     def _forget(self, kind: int, path: str, watcher: W) -> None:
-        paths = self._by_watcher[watcher]
+        paths = self.watchers[watcher]
         paths[path] &= ~kind
         self._count -= 1
         if not paths[path]:
             del paths[path]
             if not paths:
-                del self._by_watcher[watcher]
+                del self.watchers[watcher]

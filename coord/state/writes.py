@@ -21,7 +21,7 @@ from coord.state.creates import create_requested
 from coord.state.paths import is_valid, parent_of
 from coord.state.refused import Refused
 from coord.state.tree import BUILT_IN, Node, Tree
-from coord.state.txn import Change, Txn
+from coord.state.txn import Txn
 from coord.wire.jute import pack_ustring
 from coord.wire.quick import unpack_path_version, unpack_set_data
 from coord.wire.records import (
@@ -43,6 +43,10 @@ from coord.wire.records import (
 
 ANY_VERSION = -1
 
+_READ, _WRITE, _DELETE, _ADMIN = int(Perms.READ), int(Perms.WRITE), int(Perms.DELETE), int(Perms.ADMIN)
+_DELETED, _DATA_CHANGED = EventType.DELETED, EventType.DATA_CHANGED
+_CHILDREN_CHANGED = EventType.CHILDREN_CHANGED
+
 
 def delete(tree: Tree, txn: Txn, body: bytes) -> bytes:
     path, version = unpack_path_version(body)
@@ -61,7 +65,7 @@ def set_acl(tree: Tree, txn: Txn, body: bytes) -> bytes:
     if not is_valid(request.path):
         raise Refused(ErrorCode.BAD_ARGUMENTS)
     acl = tree.acls.fix(request.acl, txn.identities)
-    node = _permitted(tree, txn, request.path, Perms.ADMIN)
+    node = _permitted(tree, txn, request.path, _ADMIN)
     if request.version not in (ANY_VERSION, node.aversion):
         raise Refused(ErrorCode.BAD_VERSION)
     tree.set_acl(request.path, node, acl)
@@ -73,8 +77,8 @@ def remove(tree: Tree, txn: Txn, path: str) -> None:
     node, parent_path = tree.nodes[path], parent_of(path)
     tree.remove(path, txn.zxid)
     txn.changes += (
-        Change(EventType.DELETED, path, node.acl),
-        Change(EventType.CHILDREN_CHANGED, parent_path, tree.nodes[parent_path].acl),
+        (_DELETED, path, node.acl),
+        (_CHILDREN_CHANGED, parent_path, tree.nodes[parent_path].acl),
     )
 
 
@@ -85,7 +89,7 @@ def _delete(tree: Tree, txn: Txn, path: str, version: int) -> None:
     parent = tree.nodes.get(parent_of(path))
     if parent is None:
         raise Refused(ErrorCode.NO_NODE)
-    if not parent.acl.allows(Perms.DELETE, txn.identities):
+    if not parent.acl.allows(_DELETE, txn.identities):
         raise Refused(ErrorCode.NO_AUTH)
     node = tree.nodes.get(path)
     if node is None:
@@ -98,16 +102,16 @@ def _delete(tree: Tree, txn: Txn, path: str, version: int) -> None:
 
 
 def _set_data(tree: Tree, txn: Txn, path: str, data: bytes | None, version: int) -> Node:
-    node = _permitted(tree, txn, path, Perms.WRITE)
-    if version not in (ANY_VERSION, node.version):
+    node = _permitted(tree, txn, path, _WRITE)
+    if version != ANY_VERSION and version != node.version:
         raise Refused(ErrorCode.BAD_VERSION)
     tree.set_data(path, node, data, txn.zxid, txn.time_ms)
-    txn.changes.append(Change(EventType.DATA_CHANGED, path, node.acl))
+    txn.changes.append((_DATA_CHANGED, path, node.acl))
     return node
 
 
 def _check(tree: Tree, txn: Txn, path: str, version: int) -> None:
-    node = _permitted(tree, txn, path, Perms.READ)
+    node = _permitted(tree, txn, path, _READ)
     if version not in (ANY_VERSION, node.version):
         raise Refused(ErrorCode.BAD_VERSION)
 
@@ -117,7 +121,7 @@ def _permitted(tree: Tree, txn: Txn, path: str, perm: int) -> Node:
     node = tree.nodes.get(path)
     if node is None:  # what is in the tree has a valid path, so only a miss needs the long look
         raise Refused(ErrorCode.NO_NODE if is_valid(path) else ErrorCode.BAD_ARGUMENTS)
-    if not node.acl.allows(perm, txn.identities):
+    if not node.acl.anyone & perm and not node.acl.allows(perm, txn.identities):
         raise Refused(ErrorCode.NO_AUTH)
     return node
 

@@ -3,10 +3,10 @@
 Owns the layout of a *batch*: the requests of one proposal, which is one log record. The bytes are made once,
 by the leader; every follower gets, and every disk writes, those very bytes.
 
-A batch is stored as columns, which costs a tenth of a list of entries to encode:
-``[first zxid, time in ms, heads, who, identities, bodies]`` where `heads` is 20 bytes an entry (session id,
-request number, opcode, big-endian), `identities` a table of distinct caller identities and `who` an index
-into it per entry (empty when all entries have identity 0). The zxid of entry i is the first zxid + i.
+Requests are encoded as columns, which costs a tenth of a list of them: ``[heads, who, identities, bodies]``
+where `heads` is 20 bytes a request (session id, request number, opcode, big-endian), `identities` a table of
+distinct caller identities and `who` an index into it per request (empty when all have identity 0). A batch is
+``[first zxid, time in ms, *columns]``. The zxid of entry i is the first zxid + i.
 
 Must not know what a request means; `state.machine` does.
 """
@@ -14,9 +14,10 @@ Must not know what a request means; `state.machine` does.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import cbor2
 
@@ -26,8 +27,12 @@ from coord.wire.records import Id
 Identities = tuple[Id, ...]
 """What a caller has authenticated as, e.g. ``(Id("ip", "127.0.0.1"), Id("digest", "ann:K1f…="))``."""
 
+Request = tuple[int, int, int, Identities, bytes]
+"""Session id, request number, opcode, identities of the caller, body. (A plain tuple: they come by the ten
+thousand. A request number is its member's own, see `server.pending`; 0 for what no client has asked for.)"""
+
 Entry = tuple[int, int, int, int, Identities, bytes]
-"""zxid, session id, request number, opcode, identities of the caller, body of the request."""
+"""The same behind its zxid."""
 
 _HEAD = struct.Struct(">qqi")
 _LONG_MAX = (1 << 63) - 1
@@ -39,65 +44,73 @@ class Batch:
 
     first_zxid: int
     time_ms: int
-    heads: list[tuple[int, int, int]]
-    """session id, request number, opcode of each entry (a request number is its member's own: see
-    `server.pending`; 0 for what no client has asked for)"""
-    identities: list[Identities]
-    """who each entry's caller is"""
-    bodies: list[bytes]
+    requests: list[Request]
 
     def __len__(self) -> int:
-        return len(self.heads)
+        return len(self.requests)
 
     @property
     def last_zxid(self) -> int:
-        return self.first_zxid + len(self.heads) - 1
+        return self.first_zxid + len(self.requests) - 1
 
     def entries(self) -> Iterator[Entry]:
-        zxid = self.first_zxid
-        for (session_id, number, op), who, body in zip(self.heads, self.identities, self.bodies, strict=True):
-            yield zxid, session_id, number, op, who, body
-            zxid += 1
+        return ((zxid, *request) for zxid, request in enumerate(self.requests, self.first_zxid))
 
     def encode(self) -> bytes:
-        table: dict[Identities, int] = {}
-        who = [table.setdefault(identities, len(table)) for identities in self.identities]
-        pack = _HEAD.pack
-        return cbor2.dumps(
-            [
-                self.first_zxid,
-                self.time_ms,
-                b"".join([pack(*head) for head in self.heads]),
-                who if len(table) > 1 else [],
-                [[list(one) for one in identities] for identities in table],
-                self.bodies,
-            ]
-        )
+        return cbor2.dumps([self.first_zxid, self.time_ms, *columns_of(self.requests)])
 
     @classmethod
     def decode(cls, data: bytes) -> Batch:
         """Raises `ProtocolError` unless `data` is a batch that `encode` could have made."""
+        stream = BytesIO(data)
         try:
-            stream = BytesIO(data)
-            first_zxid, time_ms, heads_bytes, who, table, bodies = cbor2.CBORDecoder(stream).decode()
-            heads = list(_HEAD.iter_unpack(heads_bytes))
-            known = [tuple(_id_of(one) for one in row) for row in table]
-            identities = [known[index] for index in who] if who else known[:1] * len(heads)
-        except (ValueError, TypeError, IndexError, struct.error, cbor2.CBORError, EOFError) as error:
+            first_zxid, time_ms, *columns = cbor2.CBORDecoder(stream).decode()
+        except (ValueError, TypeError, cbor2.CBORError, EOFError) as error:
             raise ProtocolError(f"not a batch of log entries: {error}") from None
-        batch = cls(first_zxid, time_ms, heads, identities, bodies)
+        batch = cls(first_zxid, time_ms, requests_of(columns))
         if not (
             type(first_zxid) is type(time_ms) is int
-            and 0 <= first_zxid <= _LONG_MAX - len(heads)
-            and isinstance(who, list)
-            and min(who, default=0) >= 0
-            and isinstance(bodies, list)
-            and 0 < len(heads) == len(identities) == len(bodies)
-            and all(isinstance(body, bytes) for body in bodies)
+            and 0 <= first_zxid <= _LONG_MAX - len(batch)
+            and len(batch) > 0
             and stream.tell() == len(data)
         ):
-            raise ProtocolError("not a batch of log entries: its columns do not fit together")
+            raise ProtocolError("not a batch of log entries: its parts do not fit together")
         return batch
+
+
+def columns_of(requests: Sequence[Request]) -> list[Any]:
+    """Ready for CBOR."""
+    pack = _HEAD.pack
+    callers = [identities for _, _, _, identities, _ in requests]
+    table: dict[Identities, int] = dict.fromkeys(callers, 0)
+    if len(table) > 1:
+        table = {identities: index for index, identities in enumerate(table)}
+    return [
+        b"".join([pack(session_id, number, op) for session_id, number, op, _, _ in requests]),
+        [table[identities] for identities in callers] if len(table) > 1 else [],
+        [[list(one) for one in identities] for identities in table],
+        [body for _, _, _, _, body in requests],
+    ]
+
+
+def requests_of(columns: list[Any]) -> list[Request]:
+    """Raises `ProtocolError` unless `columns_of` could have made them."""
+    try:
+        heads, who, table, bodies = columns
+        known = [tuple(_id_of(one) for one in row) for row in table]
+        if not (isinstance(who, list) and min(who, default=0) >= 0):
+            raise ValueError("callers are not named by their indexes")
+        callers = [known[index] for index in who] if who else known[:1] * len(bodies)
+        if not (isinstance(bodies, list) and set(map(type, bodies)) <= {bytes}):
+            raise ValueError("bodies are not bytes")
+        return [
+            (session_id, number, op, identities, body)
+            for (session_id, number, op), identities, body in zip(
+                _HEAD.iter_unpack(heads), callers, bodies, strict=True
+            )
+        ]
+    except (ValueError, TypeError, IndexError, struct.error) as error:
+        raise ProtocolError(f"not requests: {error}") from None
 
 
 def _id_of(value: object) -> Id:

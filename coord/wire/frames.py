@@ -7,7 +7,7 @@ next frame's beginning cannot be found.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
 
 from coord.errors import ProtocolError
 from coord.wire.jute import INT
@@ -27,51 +27,48 @@ class FrameTooLarge(ProtocolError):
 class FrameBuffer:
     """Bytes in with `receive`, whole frames (without their length) out by iterating `frames`."""
 
-    __slots__ = ("_data", "limit")
+    __slots__ = ("_data", "_position", "limit")
 
     def __init__(self, limit: int) -> None:
         assert limit > 0
         self._data = b""
+        self._position = 0  # of the first byte that waits
         self.limit = limit
 
     def __len__(self) -> int:
         """How many bytes wait for the rest of their frame."""
-        return len(self._data)
+        return len(self._data) - self._position
 
     def peek(self, count: int) -> bytes:
         """The first `count` bytes that wait (fewer if there are fewer), left where they are."""
-        return self._data[:count]
+        return self._data[self._position : self._position + count]
 
     def receive(self, data: bytes) -> None:
-        self._data = self._data + data if self._data else data
+        if self._position < len(self._data):
+            data = self._data[self._position :] + data
+        self._data, self._position = data, 0
 
     def take(self) -> bytes | None:
-        """The first whole frame, consumed; None if there is none yet. Raises as `frames`."""
-        frames = self.frames()
-        frame = next(frames, None)
-        frames.close()
-        return frame
+        """The first whole frame, consumed; None if there is none yet. Raises `FrameTooLarge`."""
+        data, start = self._data, self._position + 4
+        if start <= len(data):
+            (length,) = _unpack_int(data, start - 4)
+            if not 0 <= length <= self.limit:
+                raise FrameTooLarge(length, self.limit)
+            end = start + length
+            if end <= len(data):
+                self._position = end
+                return data[start:end]
+        # What was consumed is not kept until more comes.
+        self._data, self._position = data[self._position :], 0
+        return None
 
-    def frames(self) -> Generator[bytes, None, None]:
+    def frames(self) -> Iterator[bytes]:
         """Every whole frame received; consumes each as it yields it.
 
         Raises `FrameTooLarge` at the first bad length, after having yielded the frames before it.
         """
-        position, data = 0, self._data
-        available = len(data)
-        try:
-            while available - position >= 4:
-                (length,) = _unpack_int(data, position)
-                if not 0 <= length <= self.limit:
-                    raise FrameTooLarge(length, self.limit)
-                end = position + 4 + length
-                if end > available:
-                    return
-                frame = data[position + 4 : end]
-                position = end
-                yield frame
-        finally:
-            self._data = data[position:]
+        return iter(self.take, None)
 
 
 def pack_frame(*parts: bytes) -> bytes:

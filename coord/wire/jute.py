@@ -130,7 +130,10 @@ def pack_buffer(value: bytes | None) -> bytes:
 
 
 def pack_ustring(value: str | None) -> bytes:
-    return NULL if value is None else pack_buffer(value.encode("utf-8"))
+    if value is None:
+        return NULL
+    raw = value.encode("utf-8")
+    return pack_int(len(raw)) + raw
 
 
 def pack_vector(items: Iterable[bytes]) -> bytes:

@@ -7,6 +7,9 @@ bounds; all else is `ProtocolError`. Whether it makes sense now is the receiver'
 A proposal's payload stands last in its frame, so that its bytes go out as they are. A snapshot has no bound,
 a frame has one: so its chunks go in frames of their own, ahead of the `Install` that counts them.
 
+What is said by the thousand (a proposal, a payload, all that is one number) has one layout, of numbers of
+eight bytes, and is written and read by `struct`; any other way to write the same in CBOR is read, too.
+
 Synopsis::
 
     stream.write(b"".join(part for frame in frames_of(message) for part in frame))
@@ -17,9 +20,10 @@ Synopsis::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from itertools import pairwise
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import cbor2
@@ -146,6 +150,22 @@ _FORMS: Final = (
 _BY_TYPE: Final = {form.make: form for form in _FORMS}
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 
+_LONG, _BYTES = 0x1B, 0x5A
+"""before a number of eight bytes, and before a length of four and so many bytes"""
+_NUMBER: Final = Struct(">i3sq")
+_PROPOSAL: Final = Struct(">i3sqBqBI")
+_DATA: Final = Struct(">i3sI")
+_APPEND: Final = bytes([0x84, _BY_TYPE[Append].number, _LONG])
+_PAYLOAD: Final = bytes([0x82, _BY_TYPE[Payload].number, _BYTES])
+_CHUNK: Final = bytes([0x82, _BY_TYPE[Chunk].number, _BYTES])
+_pack_number = _NUMBER.pack
+_HEAD_OF: Final = {
+    form.make: (bytes([0x82, form.number, _LONG]), form.fields[0][0])
+    for form in _FORMS
+    if [check for _, check in form.fields] == [_number]
+}
+_OF_HEAD: Final = {head: make for make, (head, _) in _HEAD_OF.items()}
+
 VOTES: Final[frozenset[type]] = frozenset({Vote})
 FROM_FOLLOWERS: Final[frozenset[type]] = frozenset({Hello, AckEpoch, AckNewLeader, Ack, Pong, Payload})
 FROM_LEADERS: Final[frozenset[type]] = frozenset(
@@ -153,19 +173,25 @@ FROM_LEADERS: Final[frozenset[type]] = frozenset(
 )
 
 
-def frames_of(message: Message) -> Iterator[tuple[bytes, ...]]:
+def frames_of(message: Message) -> Sequence[tuple[bytes, ...]]:
     """The frames of a message, in order, each as the parts to be joined (large ones are not copied)."""
+    make = type(message)
+    of_a_number = _HEAD_OF.get(make)
+    if of_a_number is not None:
+        head, name = of_a_number
+        return ((_pack_number(_NUMBER.size - INT.size, head, getattr(message, name)),),)
     match message:
-        case Append(Proposal(first_zxid, last_zxid, payload)):
-            yield _with_data(Append, payload, first_zxid, last_zxid)
+        case Append(Proposal(first_zxid, last_zxid, data)):
+            size = _PROPOSAL.size - INT.size + len(data)
+            marks = _APPEND, first_zxid, _LONG, last_zxid, _BYTES, len(data)
+            return ((_PROPOSAL.pack(size, *marks), data),)
         case Payload(data):
-            yield _with_data(Payload, data)
+            return (_with_data(_PAYLOAD, data),)
         case Install(zxid, chunks):
-            yield from (_with_data(Chunk, chunk) for chunk in chunks)
-            yield _frame(_array(Install, zxid, len(chunks)))
+            end = _frame(_array(Install, zxid, len(chunks)))
+            return (*(_with_data(_CHUNK, chunk) for chunk in chunks), end)
         case _:
-            fields = _BY_TYPE[type(message)].fields
-            yield _frame(_array(type(message), *(getattr(message, name) for name, _ in fields)))
+            return (_frame(_array(make, *(getattr(message, name) for name, _ in _BY_TYPE[make].fields))),)
 
 
 def _array(make: type, *fields: Any) -> bytes:
@@ -173,19 +199,37 @@ def _array(make: type, *fields: Any) -> bytes:
     return cbor2.dumps([_BY_TYPE[make].number, *plain])
 
 
-def _with_data(make: type, data: bytes, *fields: int) -> tuple[bytes, ...]:
-    """`data` is the last element; its bytes follow their length just as they are."""
-    items = (_BY_TYPE[make].number, *fields)
-    head = bytes([0x80 + len(items) + 1]) + b"".join(cbor2.dumps(item) for item in items)
-    return _frame(head + b"\x5a" + len(data).to_bytes(4, "big"), data)
+def _with_data(head: bytes, data: bytes) -> tuple[bytes, ...]:
+    """`data` is the only field; its bytes follow their length just as they are."""
+    return _DATA.pack(_DATA.size - INT.size + len(data), head, len(data)), data
 
 
 def _frame(*parts: bytes) -> tuple[bytes, ...]:
     return INT.pack(sum(map(len, parts))) + parts[0], *parts[1:]
 
 
+def _read_quickly(frame: bytes) -> tuple[type, list[Any]] | None:
+    """As `_read`, of a frame (its length included) in the layout that `struct` writes; None for any other."""
+    size, head = len(frame), frame[INT.size : INT.size + 3]
+    make = _OF_HEAD.get(head)
+    if make is not None and size == _NUMBER.size:
+        _, _, value = _NUMBER.unpack(frame)
+        if value >= 0:
+            return make, [value]
+    elif head == _APPEND and size >= _PROPOSAL.size:
+        _, _, first_zxid, mark, last_zxid, end, length = _PROPOSAL.unpack_from(frame)
+        fits = (mark, end, length) == (_LONG, _BYTES, size - _PROPOSAL.size)
+        if fits and first_zxid >= 0 and last_zxid >= 0:
+            return Append, [first_zxid, last_zxid, frame[_PROPOSAL.size :]]
+    elif head == _PAYLOAD and size >= _DATA.size:
+        _, _, length = _DATA.unpack_from(frame)
+        if length == size - _DATA.size:
+            return Payload, [frame[_DATA.size :]]
+    return None
+
+
 def _read(frame: bytes) -> tuple[type, list[Any]]:
-    """The type and the checked fields of one frame."""
+    """The type and the checked fields of one frame, without its length."""
     stream = BytesIO(frame)
     try:
         number, *values = cbor2.CBORDecoder(stream).decode()
@@ -216,12 +260,13 @@ class MessageReader:
         self._data += data
         messages = []
         for frame in self._frames():
-            message = self._message(*_read(frame))
+            message = self._message(*(_read_quickly(frame) or _read(frame[INT.size :])))
             if message is not None:
                 messages.append(message)
         return messages
 
     def _frames(self) -> Iterator[bytes]:
+        """Whole ones, each with its length."""
         position, available = 0, len(self._data)
         with memoryview(self._data) as view:
             while available - position >= INT.size:
@@ -231,7 +276,7 @@ class MessageReader:
                 end = position + INT.size + length
                 if end > available:
                     break
-                yield bytes(view[position + INT.size : end])
+                yield bytes(view[position:end])
                 position = end
         del self._data[:position]
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import struct
 
 from coord.errors import ProtocolError
-from coord.wire.jute import INT
+from coord.wire.jute import INT, pack_vector
+from coord.wire.records import ACL, Id, Perms
 
 _unpack_int = INT.unpack_from
+_OPEN_ACL = pack_vector([ACL(Perms.ALL, Id("world", "anyone")).encode()])
+"""which most clients send with each create"""
 
 
 def _garbled() -> ProtocolError:
@@ -61,6 +64,8 @@ def unpack_path_watch(body: bytes) -> tuple[str, bool]:
 
 def _end_of_acl(body: bytes, start: int) -> int:
     """Where the ACL vector that begins at `start` ends; its entries are an int and two strings each."""
+    if body.startswith(_OPEN_ACL, start):
+        return start + len(_OPEN_ACL)
     (count,) = _unpack_int(body, start)
     position = start + 4
     for _ in range(count):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from coord.limits import CATCH_UP_SECONDS
 from coord.server.carrier import Phase
-from coord.server.pending import Request
 from coord.server.replica_messages import Forward, encode
 from coord.wire.members import Payload
 from coord.wire.records import Op, SetDataRequest
@@ -49,7 +48,7 @@ def test_a_request_that_another_member_forwards_is_a_sign_of_life() -> None:
     touched.lead({session_id: 4000})
     for _ in range(left):
         assert touched.beat() == []
-    write = Request(1 << 33, session_id, Op.SET_DATA, (), SetDataRequest("/", b"", -1).encode())
-    voter.peer.receive(links[2], Payload(encode(Forward((write,)))))
+    write = session_id, 1 << 33, int(Op.SET_DATA), (), SetDataRequest("/", b"", -1).encode()
+    voter.peer.receive(links[2], Payload(encode(Forward([write]))))
     voter.settle()
     assert touched.beat() == []

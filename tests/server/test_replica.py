@@ -614,7 +614,7 @@ def test_ttl_znodes_need_extended_types_even_inside_a_multi_and_after_a_restart(
 
 def test_a_segment_that_ends_where_a_snapshot_takes_its_place_holds_up_no_later_one() -> None:
     def batch_at(zxid: int) -> Batch:
-        return Batch(zxid, 0, [(0, 0, int(Op.ERROR))], [()], [pack_int(0)])
+        return Batch(zxid, 0, [(0, 0, int(Op.ERROR), (), pack_int(0))])
 
     first = 1 << 32 | 1
     peer = Peer(2, Majority({1, 2, 3}), last_zxid=first, epochs=Epochs(1, 1), ends=[0, first])

@@ -13,6 +13,9 @@ def test_latency_knows_its_extremes() -> None:
         latency.add(ms)
     assert (latency.low, latency.high, latency.last, latency.count) == (1, 8, 8, 3)
     assert latency.average == 4.0
+    latency.add(2, times=3)
+    assert (latency.low, latency.high, latency.last, latency.count) == (1, 8, 2, 6)
+    assert latency.average == 3.0
 
 
 def test_resets_forget_all_but_the_time_of_connecting() -> None:
@@ -22,7 +25,8 @@ def test_resets_forget_all_but_the_time_of_connecting() -> None:
     server.reset()
     assert server == ServerStats()
     connection = ConnectionStats(established_ms=17, received=2)
-    connection.replied(Op.PING, -2, 9, 1, now_ms=5000)
+    connection.replied((Op.PING, -2, 9, 5000), 1, 1)
     assert (connection.sent, connection.last_op, connection.last_reply_ms) == (1, Op.PING, 5000)
+    assert (connection.last_xid, connection.last_zxid) == (-2, 9)
     connection.reset()
     assert connection == ConnectionStats(established_ms=17)

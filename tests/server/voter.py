@@ -18,13 +18,13 @@ from typing import Any
 from coord import config as settings_of
 from coord.config import Config
 from coord.server.disk import write
-from coord.server.pending import Request, member_of
+from coord.server.pending import member_of
 from coord.server.replica import Replica
 from coord.server.replica_messages import Forward, decode
 from coord.server.tracker import new_session_id
 from coord.state.machine import Machine
 from coord.storage.memory import MemoryLog
-from coord.wire.ensemble import Batch
+from coord.wire.ensemble import Batch, Request
 from coord.wire.members import (
     AckEpoch,
     AckNewLeader,
@@ -52,8 +52,9 @@ ME = 1
 def batch(epoch: int, counter: int, *entries: tuple[int, int, int, bytes]) -> Proposal:
     """One proposal; an entry is (session id, request number, opcode, body)."""
     first = epoch << 32 | counter
-    heads = [(session_id, number, int(op)) for session_id, number, op, _ in entries]
-    made = Batch(first, 0, heads, [()] * len(entries), [body for *_, body in entries])
+    made = Batch(
+        first, 0, [(session_id, number, int(op), (), body) for session_id, number, op, body in entries]
+    )
     return Proposal(first, made.last_zxid, made.encode())
 
 
@@ -170,17 +171,10 @@ class Voter(Member):
             if isinstance(message, Payload) and isinstance(forward := decode(message.data), Forward):
                 requests += forward.requests
         first = max(self.peer.history.logged, self.peer.epochs.current << 32) + 1
-        heads = [
-            (
-                new_session_id(member_of(one.number), first + index)
-                if one.op == Op.CREATE_SESSION
-                else one.session_id,
-                one.number,
-                one.op,
-            )
-            for index, one in enumerate(requests)
-        ]
-        made = Batch(first, 0, heads, [one.identities for one in requests], [one.body for one in requests])
+        for index, (_, number, op, who, body) in enumerate(requests):
+            if op == Op.CREATE_SESSION:
+                requests[index] = new_session_id(member_of(number), first + index), number, op, who, body
+        made = Batch(first, 0, requests)
         return Proposal(first, made.last_zxid, made.encode())
 
     def commit(self, link: Link, proposal: Proposal) -> None:

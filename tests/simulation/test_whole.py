@@ -64,7 +64,7 @@ class History:
     def do(self, op: Op, body: bytes, number: int = 1) -> Batch:
         """Applies it here; the annals are not told yet."""
         self.zxid += 1
-        batch = Batch(self.zxid, 0, [(SESSION, number, op)], [()], [body])
+        batch = Batch(self.zxid, 0, [(SESSION, number, op, (), body)])
         for zxid, session_id, _, kind, identities, data in batch.entries():
             self.machine.apply(zxid, 0, session_id, kind, identities, data)
         if number:
@@ -80,11 +80,11 @@ def set_root(value: bytes) -> bytes:
 def test_histories_that_differ_are_noticed() -> None:
     history = History()
     batch = history.do(Op.SET_DATA, set_root(b"1"))
-    other = Batch(batch.first_zxid, 1, batch.heads, batch.identities, batch.bodies)
+    other = Batch(batch.first_zxid, 1, batch.requests)
     with pytest.raises(Violation, match="another batch"):
         history.annals.applied(2, other, history.machine)
     with pytest.raises(Violation, match="after a gap"):
-        history.annals.applied(2, Batch(9, 0, batch.heads, [()], batch.bodies), history.machine)
+        history.annals.applied(2, Batch(9, 0, batch.requests), history.machine)
 
 
 def test_states_that_differ_are_noticed() -> None:
@@ -97,14 +97,14 @@ def test_states_that_differ_are_noticed() -> None:
     with pytest.raises(Violation, match="of a dead session"):
         history.annals.restored(1, history.machine)
     history.machine.tree.ephemerals.clear()
-    history.machine.tree.digest += 1
+    history.machine.tree._digest += 1
     with pytest.raises(Violation, match="another state"):
         history.annals.restored(1, history.machine)
 
 
 def test_a_state_that_is_not_what_the_history_makes_is_noticed() -> None:
     history = History()
-    batch = Batch(2, 0, [(SESSION, 0, Op.SET_DATA)], [()], [set_root(b"1")])
+    batch = Batch(2, 0, [(SESSION, 0, Op.SET_DATA, (), set_root(b"1"))])
     history.machine.zxid = 2
     with pytest.raises(Violation, match="at 0:2 / is"):
         history.annals.applied(1, batch, history.machine)
@@ -117,7 +117,7 @@ def test_what_is_done_twice_or_too_late_is_noticed() -> None:
     history = History()
     batch = history.do(Op.SET_DATA, set_root(b"1"))
     history.do(Op.SET_DATA, set_root(b"2"))
-    again = Batch(4, 0, batch.heads, batch.identities, batch.bodies)
+    again = Batch(4, 0, batch.requests)
     with pytest.raises(Violation, match="again, too late, or never"):
         history.annals.applied(1, again, history.machine)
 

@@ -50,7 +50,8 @@ def _said(data: bytes) -> str:
     match message:
         case Forward(requests):
             return "Forward " + ", ".join(
-                f"{Op(one.op).name} of {one.session_id:#x} (number {one.number:#x})" for one in requests
+                f"{Op(op).name} of {session_id:#x} (number {number:#x})"
+                for session_id, number, op, _, _ in requests
             )
         case Alive(session_ids) | Serve(session_ids):
             return f"{type(message).__name__} " + ", ".join(f"{one:#x}" for one in session_ids)

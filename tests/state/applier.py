@@ -72,7 +72,7 @@ class Applier:
         err, reply, changes = self.machine.apply(
             self.zxid, self.time_ms, session_id, op, self.identities, body
         )
-        self.changes = [(change.type, change.path) for change in changes]
+        self.changes = [change[:2] for change in changes]
         return int(err), reply
 
     def ok(self, op: int, request: Record, session_id: int = SESSION) -> Any:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from coord.errors import ErrorCode
 from coord.limits import CONTAINERS_PER_CHECK_MAX
+from coord.state import tree
 from coord.state.machine import Machine
 from coord.state.tree import Node, next_version
 from coord.wire.jute import pack_int
@@ -362,5 +363,23 @@ def test_without_a_wish_for_replies_the_state_is_the_same() -> None:
             for machine, wanted in zip(machines, (True, False), strict=True)
         )
         assert first[0] == second[0] == 0
-        assert [(c.type, c.path) for c in first[2]] == [(c.type, c.path) for c in second[2]]
+        assert [change[:2] for change in first[2]] == [change[:2] for change in second[2]]
     assert list(machines[0].snapshot()) == list(machines[1].snapshot())
+
+
+def test_the_digest_is_that_of_all_znodes_however_many_have_changed() -> None:
+    log = Applier()
+    count = tree._UNHASHED_MAX + 100
+    for number in range(count):
+        log.create(f"/{number}", b"x")
+    for number in range(0, count, 3):
+        log.ok(Op.SET_DATA, SetDataRequest(f"/{number}", b"y", -1))
+    assert len(log.machine.tree._unhashed) <= tree._UNHASHED_MAX, "nobody waits long for the digest"
+    failing = [(Op.DELETE, DeleteRequest(f"/{number}", -1)) for number in range(count)]
+    log.multi(*failing, (Op.DELETE, DeleteRequest("/nowhere", -1)))
+    for number in range(1, count, 3):
+        log.ok(Op.DELETE, DeleteRequest(f"/{number}", -1))
+    digest = log.machine.digest
+    assert Machine.restore(log.machine.snapshot()).digest == digest
+    log.ok(Op.SET_DATA, SetDataRequest("/0", b"z", -1))
+    assert log.machine.digest != digest

@@ -118,7 +118,7 @@ class MachineModel(RuleBasedStateMachine):
             naive.zxid, naive.time_ms, session_id, op, naive.identities, body
         )
         assert ErrorCode(err) == ErrorCode(code)
-        assert [(change.type, change.path) for change in changes] == naive.events
+        assert [change[:2] for change in changes] == naive.events
         return err, reply, expected
 
     @rule(identities=IDENTITIES)

@@ -100,7 +100,7 @@ def apply(machine: Machine, entries: list[Entry]) -> list[tuple[int, bytes, list
     for session_id, op, body in entries:
         zxid = machine.zxid + 1
         err, reply, changes = machine.apply(zxid, 1000 * zxid, session_id, op, (), body)
-        replies.append((err, reply, [(int(change.type), change.path) for change in changes]))
+        replies.append((err, reply, [(int(type_), path) for type_, path, _ in changes]))
     return replies
 
 

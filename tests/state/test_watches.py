@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coord.state.acl import AccessLists
-from coord.state.txn import Change
 from coord.state.watches import Watches
 from coord.wire.records import (
     ACL,
@@ -49,7 +48,7 @@ class Watching(Applier):
         if hasattr(self, "heard"):
             for change in changes:
                 for caller in self.watches.fire(change):
-                    self.heard.setdefault(caller, []).append((change.type, change.path))
+                    self.heard.setdefault(caller, []).append(change[:2])
         return int(err), reply
 
     def take(self, caller: Caller) -> list[Event]:
@@ -335,7 +334,7 @@ class WatchesModel(RuleBasedStateMachine):
 
     @rule(type_=st.sampled_from([CREATED, DELETED, DATA, CHILDREN]), path=PATHS, acl=st.integers(0, 2))
     def fire(self, type_: EventType, path: str, acl: int) -> None:
-        told = list(self.watches.fire(Change(type_, path, LISTS[acl])))
+        told = list(self.watches.fire((type_, path, LISTS[acl])))
         readers = [{0, 1, 2}, {1}, set()][acl]
         expected = {who for who in range(3) if self.naive[who].hears(type_, path)} & readers
         assert len(told) == len(set(told))
@@ -370,7 +369,7 @@ def test_dropping_one_of_many_watchers_costs_its_own_watches() -> None:
         return time.perf_counter() - start
 
     assert seconds(crowd[:9_999]) < 2.0  # a scan of the others would take minutes
-    told = watches.fire(Change(DATA, "/hot", LISTS[0]))
+    told = watches.fire((DATA, "/hot", LISTS[0]))
     assert list(told) == [crowd[-1]]
     assert seconds([busy]) < 2.0
     assert len(watches) == 0

@@ -58,7 +58,7 @@ def proposal(number: int) -> Proposal:
     op, body = Op.CREATE, CreateRequest(f"/{number:x}", b"", OPEN, 0).encode()
     if number == zxid(1, 1):
         op, body = Op.CREATE_SESSION, CreateSessionRequest(4000).encode()
-    batch = Batch(number, 0, [(SESSION, 0, op)], [()], [body])
+    batch = Batch(number, 0, [(SESSION, 0, op, (), body)])
     return Proposal(number, number, batch.encode())
 
 

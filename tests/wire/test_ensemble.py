@@ -10,42 +10,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.errors import ProtocolError
-from coord.wire.ensemble import Batch, Identities
+from coord.wire.ensemble import Batch, Identities, Request
 from coord.wire.records import Id, Op
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 WHO: st.SearchStrategy[Identities] = st.lists(st.builds(Id, TEXT, TEXT), max_size=3).map(tuple)
-HEADS = st.tuples(
-    st.integers(-(1 << 63), (1 << 63) - 1),
-    st.integers(-(1 << 31), (1 << 31) - 1),
-    st.sampled_from([int(op) for op in Op]),
+LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
+OPS = st.sampled_from([int(op) for op in Op])
+REQUESTS: st.SearchStrategy[list[Request]] = st.lists(
+    st.tuples(LONGS, LONGS, OPS, WHO, st.binary(max_size=30)), min_size=1, max_size=8
 )
-ENTRIES = st.lists(st.tuples(HEADS, WHO, st.binary(max_size=30)), min_size=1, max_size=8)
 ZXIDS = st.integers(0, (1 << 63) - 1000)
 
 
-@given(ZXIDS, st.integers(0, 1 << 50), ENTRIES)
-def test_there_and_back(
-    first_zxid: int, time_ms: int, entries: list[tuple[tuple[int, int, int], Identities, bytes]]
-) -> None:
-    heads, who, bodies = (list(column) for column in zip(*entries, strict=True))
-    batch = Batch(first_zxid, time_ms, heads, who, bodies)
+@given(ZXIDS, st.integers(0, 1 << 50), REQUESTS)
+def test_there_and_back(first_zxid: int, time_ms: int, requests: list[Request]) -> None:
+    batch = Batch(first_zxid, time_ms, requests)
     decoded = Batch.decode(batch.encode())
     assert decoded == batch
-    assert len(decoded) == len(entries)
-    assert decoded.last_zxid == first_zxid + len(entries) - 1
+    assert len(decoded) == len(requests)
+    assert decoded.last_zxid == first_zxid + len(requests) - 1
     assert list(decoded.entries()) == [
-        (first_zxid + index, *head, identities, body)
-        for index, (head, identities, body) in enumerate(entries)
+        (first_zxid + index, *request) for index, request in enumerate(requests)
     ]
 
 
 def test_callers_that_are_the_same_are_one_object() -> None:
     """`apply` may then keep what it knows of a caller by identity."""
     ann = (Id("digest", "ann:x"),)
-    batch = Batch(1, 2, [(1, 1, 1)] * 3, [ann, (), ann], [b""] * 3)
-    decoded = Batch.decode(batch.encode())
-    assert decoded.identities[0] is decoded.identities[2]
+    batch = Batch(1, 2, [(1, 1, 1, who, b"") for who in (ann, (), ann)])
+    first, _, last = Batch.decode(batch.encode()).requests
+    assert first[3] is last[3]
 
 
 @given(st.binary(max_size=80))
@@ -107,7 +102,7 @@ def test_cbor_made_to_hurt(data: bytes) -> None:
 
 @given(st.data())
 def test_a_batch_with_bytes_changed(data: st.DataObject) -> None:
-    encoded = bytearray(Batch(1, 2, [(1, 1, 1)] * 2, [(Id("a", "b"),), ()], [b"x", b"y"]).encode())
+    encoded = bytearray(Batch(1, 2, [(1, 1, 1, (Id("a", "b"),), b"x"), (1, 1, 1, (), b"y")]).encode())
     index = data.draw(st.integers(0, len(encoded) - 1))
     encoded[index] = data.draw(st.integers(0, 255))
     try:
@@ -140,6 +135,6 @@ def test_columns_that_do_not_fit(columns: list[Any]) -> None:
 
 
 def test_bytes_after_a_batch_are_refused() -> None:
-    encoded = Batch(1, 2, [(1, 1, 1)], [()], [b""]).encode()
+    encoded = Batch(1, 2, [(1, 1, 1, (), b"")]).encode()
     with pytest.raises(ProtocolError):
         Batch.decode(encoded + b"\0")

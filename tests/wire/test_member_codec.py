@@ -115,6 +115,13 @@ def test_a_payload_is_not_copied_on_its_way_out() -> None:
     assert part is payload
 
 
+@given(MESSAGES)
+def test_whoever_writes_it_otherwise_is_read_as_well(message: Message) -> None:
+    """As CBOR has it, with numbers as short as they may be."""
+    frames = [cbor2.loads(b"".join(parts)[4:]) for parts in frames_of(message)]
+    assert decoded(b"".join(frame(*items) for items in frames)) == [message]
+
+
 def test_the_largest_record_fits_into_a_frame() -> None:
     message = Append(Proposal(0x7FFFFFFF_FFFFFFFE, 0x7FFFFFFF_FFFFFFFF, bytes(RECORD_BYTES_MAX)))
     assert decoded(encoded(message)) == [message]
@@ -209,6 +216,14 @@ def test_a_message_with_bytes_changed(message: Message, data: st.DataObject) -> 
         frame(6, b"chunk") + frame(7, 1, 0),
         frame(6, b"chunk") + frame(13, 1),
         pack_frame(cbor2.dumps([11, 1]) + b"\0"),
+        pack_frame(b"\x82\x0b\x1b" + b"\xff" * 8),
+        pack_frame(b"\x82\x0b\x1b" + b"\0" * 7),
+        pack_frame(b"\x82\x0b\x1b" + b"\0" * 9),
+        pack_frame(b"\x84\x08\x1b" + b"\0" * 7 + b"\1\x1b" + b"\0" * 7 + b"\1\x5a\0\0\0\2x"),
+        pack_frame(b"\x84\x08\x1b" + b"\0" * 7 + b"\1\x1b" + b"\0" * 7 + b"\1\x5a\0\0\0\1xx"),
+        pack_frame(b"\x84\x08\x1b" + b"\xff" * 8 + b"\x1b" + b"\xff" * 8 + b"\x5a\0\0\0\1x"),
+        pack_frame(b"\x82\x0f\x5a\0\0\0\2x"),
+        pack_frame(b"\x82\x0f\x5a\0\0\0\1xx"),
         pack_frame(b""),
         pack_frame(b"\x81" * 100_000),
         pack_frame(b"\x82\x0f\x5b\x7f" + b"\xff" * 7),

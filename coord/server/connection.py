@@ -65,9 +65,6 @@ _FRAMED_REPLY_HEADER = struct.Struct(">iiqi")  # length, xid, zxid, err
 _pack_header = _FRAMED_REPLY_HEADER.pack
 _HEADER_BYTES = _FRAMED_REPLY_HEADER.size - 4
 
-NOT_OFFERED = frozenset({Op.RECONFIG, Op.SASL})
-"""Known operations that coord answers with UNIMPLEMENTED, keeping the connection."""
-
 PASSWORD_NONE = bytes(16)
 
 
@@ -97,7 +94,7 @@ class Connection:
         self.said_goodbye = False  # the carrier is to read, and forget, whatever is still on its way
         self._dirty = False
         self._frames = FrameBuffer(frame_limit)
-        # xid, opcode, body (None: a write, which the replica has), when it came, size
+        # xid, opcode, opcode and body (None: of a write that the replica has), when it came, size
         self._pipeline: deque[tuple[int, int, bytes | None, int, int]] = deque()
         self._pipeline_bytes = 0
         self._syncs = 0  # how many are in the pipeline
@@ -227,7 +224,7 @@ class Connection:
                 reply = None if pipeline or not replica.answers else remembered(frame[4:])
                 if reply is not None:
                     left -= 1
-                    self._reply(xid, op, zxid, 0, reply, now)
+                    self.reply(xid, op, zxid, 0, reply, now)
                 elif op in self._logged and not self._syncs:
                     left -= 1
                     self._wait(xid, op, None, now, len(frame))
@@ -250,23 +247,23 @@ class Connection:
         now = replica.turn_ms
         if op in self._logged:
             # Behind a sync even a write waits: what it asks for must not be done before the sync is.
-            self._wait(xid, op, frame[8:], now, len(frame))
+            self._wait(xid, op, frame[4:], now, len(frame))
             return 1
         if op == _AUTH and not authenticate(self, frame[8:]):
-            self._reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", now)
+            self.reply(Xid.AUTH, Op.AUTH, 0, ErrorCode.AUTH_FAILED, b"", now)
             self.close(f"it authenticates as more than {IDENTITIES_BYTES_MAX} bytes of identities")
             return 1
         if (self._pipeline or op == _SYNC or not replica.answers) and not self.read_only:
-            self._wait(xid, op, frame[8:], now, len(frame))
+            self._wait(xid, op, frame[4:], now, len(frame))
             self._syncs += op == _SYNC
             if len(self._pipeline) == 1:
                 self.proceed()
         else:
-            self._answer(xid, op, frame[8:], now)
+            self._answer(xid, op, frame[4:], now)
         return REQUESTS_PER_TURN if op == _COUNT_DESCENDANTS else 1  # that walks a whole subtree
 
-    def _wait(self, xid: int, op: int, body: bytes | None, received_at: int, size: int) -> None:
-        self._pipeline.append((xid, op, body, received_at, size))
+    def _wait(self, xid: int, op: int, request: bytes | None, received_at: int, size: int) -> None:
+        self._pipeline.append((xid, op, request, received_at, size))
         self._pipeline_bytes += size
 
     # -- answers --------------------------------------------------------------------------------------
@@ -282,10 +279,10 @@ class Connection:
         if self.phase is not _OPEN:
             return
         pipeline = self._pipeline
-        xid, op, body, received_at, size = pipeline.popleft()
+        xid, op, request, received_at, size = pipeline.popleft()
         self._pipeline_bytes -= size
-        assert body is None, "commits arrive in the order of submission"
-        self._reply(xid, op, zxid, err, reply, received_at)
+        assert request is None, "commits arrive in the order of submission"
+        self.reply(xid, op, zxid, err, reply, received_at)
         if op == _CLOSE_SESSION:
             self.close("")
         elif err == _SESSION_MOVED:
@@ -309,8 +306,8 @@ class Connection:
     def proceed(self) -> None:
         """Answers from the head of the pipeline what can be answered now."""
         while self._pipeline and self.phase is _OPEN and not self._sync_asked:
-            _, op, body, _, _ = self._pipeline[0]
-            if body is None or not self.replica.answers:
+            _, op, request, _, _ = self._pipeline[0]
+            if request is None or not self.replica.answers:
                 return
             if op != _SYNC:
                 self._answer_head()
@@ -333,10 +330,10 @@ class Connection:
         self.close("")
 
     def _answer_head(self) -> None:
-        xid, op, body, received_at, size = self._pipeline.popleft()
+        xid, op, request, received_at, size = self._pipeline.popleft()
         self._pipeline_bytes -= size
-        assert body is not None
-        self._answer(xid, op, body, received_at)
+        assert request is not None
+        self._answer(xid, op, request, received_at)
 
     def _finish_sync(self) -> None:
         """Answers the sync, and sends on their way the writes that waited for it (up to the next one)."""
@@ -344,40 +341,32 @@ class Connection:
         self._syncs -= 1
         self._answer_head()
         writes: list[tuple[int, bytes]] = []
-        for place, (xid, op, body, received_at, size) in enumerate(self._pipeline):
+        for place, (xid, op, request, received_at, size) in enumerate(self._pipeline):
             if op == Op.SYNC:
                 break
-            if op in WRITES and body is not None:
+            if op in WRITES and request is not None:
                 self._pipeline[place] = (xid, op, None, received_at, size)
-                writes.append((op, body))
+                writes.append((op, request[4:]))
         if writes:
             self.replica.submit(self, writes)
 
-    def _answer(self, xid: int, op: int, body: bytes, received_at: int) -> None:
+    def _answer(self, xid: int, op: int, request: bytes, received_at: int) -> None:
         """Answers what needs no log: evaluated here and now, at the head of the pipeline."""
-        replica, read = self.replica, READS.get(op)
+        replica, zxid = self.replica, self.replica.machine.zxid
+        remembered = replica.machine.tree.answers.get(request)
+        if remembered is not None:
+            self.reply(xid, op, zxid, 0, remembered, received_at)
+            return
+        read = READS.get(op)
+        if read is None:
+            answer_special(self, xid, op, request[4:], received_at)
+            return
         err, reply = 0, b""
         try:
-            if read is not None:
-                reply = read(replica.machine, replica.watches, self, body)
-            else:
-                reply = answer_special(self, op, body)
+            reply = read(replica.machine, replica.watches, self, request[4:])
         except Refused as refused:
             err = refused.code
-        except ProtocolError:
-            err = ErrorCode.MARSHALLING_ERROR
-        zxid = replica.machine.zxid
-        if read is not None:
-            self._reply(xid, op, zxid, err, reply, received_at)
-        elif err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
-            self._reply(xid, op, -1, err, reply, received_at)
-            self.close(f"opcode {op} is not for clients")
-        elif op == _AUTH:
-            self._reply(Xid.AUTH, op, 0, err, reply, received_at)
-            if err == ErrorCode.AUTH_FAILED:
-                self.close("the client could not authenticate")
-        else:
-            self._reply(Xid.PING if op == Op.PING else xid, op, zxid, err, reply, received_at)
+        self.reply(xid, op, zxid, err, reply, received_at)
 
     # -- the session ----------------------------------------------------------------------------------
 
@@ -421,7 +410,7 @@ class Connection:
             self.replica.lobby.limit(self, LAST_REPLY_SECONDS)
             self._mark_dirty()
 
-    def _reply(self, xid: int, op: int, zxid: int, err: int, reply: bytes, received_at: int) -> None:
+    def reply(self, xid: int, op: int, zxid: int, err: int, reply: bytes, received_at: int) -> None:
         now_ms = self.replica.turn_ms
         if now_ms - received_at != self._latency_ms:
             self.count()

@@ -31,13 +31,38 @@ if TYPE_CHECKING:
     from coord.server.connection import Connection
 
 
+NOT_OFFERED = frozenset({Op.RECONFIG, Op.SASL})
+"""Known operations that coord answers with UNIMPLEMENTED, keeping the connection."""
+
+
 def pack_event(type_: EventType, path: str, zxid: int) -> bytes:
     """A watch event as a frame. Its zxid is that of the change, as since ZooKeeper 3.9 (ZOOKEEPER-4655)."""
     event = WatcherEvent(type_, KeeperState.SYNC_CONNECTED, path)
     return pack_frame(pack_reply_header(Xid.NOTIFICATION, zxid, 0), event.encode())
 
 
-def answer_special(connection: Connection, op: int, body: bytes) -> bytes:
+def answer_special(connection: Connection, xid: int, op: int, body: bytes, received_at: int) -> None:
+    """Does what is asked for, and replies. An opcode that is not for clients ends the connection."""
+    err, reply = 0, b""
+    try:
+        reply = _answer(connection, op, body)
+    except Refused as refused:
+        err = refused.code
+    except ProtocolError:
+        err = ErrorCode.MARSHALLING_ERROR
+    zxid = connection.replica.machine.zxid
+    if err == ErrorCode.UNIMPLEMENTED and op not in NOT_OFFERED:
+        connection.reply(xid, op, -1, err, reply, received_at)
+        connection.close(f"opcode {op} is not for clients")
+    elif op == Op.AUTH:
+        connection.reply(Xid.AUTH, op, 0, err, reply, received_at)
+        if err == ErrorCode.AUTH_FAILED:
+            connection.close("the client could not authenticate")
+    else:
+        connection.reply(Xid.PING if op == Op.PING else xid, op, zxid, err, reply, received_at)
+
+
+def _answer(connection: Connection, op: int, body: bytes) -> bytes:
     """The body of the reply; raises `Refused` and `ProtocolError`."""
     if op == Op.PING:
         return b""

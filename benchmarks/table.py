@@ -65,15 +65,25 @@ class Row:
 
 def surroundings(command: str, server: str, rounds: int, load: float) -> dict[str, str]:
     """All that figures depend on and do not say. `load` is how many processes wanted a core beforehand."""
-    versions = " ".join(f"{name} {version(name)}" for name in ("coord", "kazoo", "trio"))
     return {
         "command": command,
         "server": server,
-        "versions": f"{versions} Python {platform.python_version()}",
-        "machine": f"{os.cpu_count()} cores, {_cpu_model()}, {platform.system()} {platform.release()}",
+        "versions": versions("coord", "kazoo", "trio"),
+        "machine": machine(),
         "load": f"{load:.1f} before the first round",
         "rounds": f"the median of {rounds}, the libraries taking turns",
     }
+
+
+def versions(*packages: str) -> str:
+    """Theirs, and Python's."""
+    return " ".join(f"{name} {version(name)}" for name in packages) + f" Python {platform.python_version()}"
+
+
+def machine() -> str:
+    """What it runs on, in a line."""
+    release = ".".join(platform.release().split(".")[:2])
+    return f"{os.cpu_count()} cores, {_cpu_model()}, {platform.system()} {release}"
 
 
 def _cpu_model() -> str:

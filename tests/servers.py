@@ -14,7 +14,6 @@ ZooKeeper, which is how the tests themselves are checked. Output goes to ``serve
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -30,31 +29,12 @@ from typing import Self
 
 import pytest
 
+import benchmarks.java
+from benchmarks.java import ZOOKEEPER, missing_zookeeper
+
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
-
-JAVA = Path("/usr/share/java")
-_JARS = (
-    "zookeeper",
-    "zookeeper-jute",
-    "slf4j-api",
-    "slf4j-log4j12",
-    "log4j-1.2",
-    "netty",
-    "netty-all",
-    "snappy-java",
-    "metrics-core",
-    "jackson-databind",
-    "jackson-core",
-    "jackson-annotations",
-    "commons-cli",
-)
-_LOGGING = """log4j.rootLogger=WARN, OUT
-log4j.appender.OUT=org.apache.log4j.ConsoleAppender
-log4j.appender.OUT.target=System.err
-log4j.appender.OUT.layout=org.apache.log4j.PatternLayout
-log4j.appender.OUT.layout.ConversionPattern=%d %p %c %m%n
-"""
+QUICK_TO_START = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
 
 
 class Flavour(Enum):
@@ -65,15 +45,6 @@ class Flavour(Enum):
 def chosen_flavour() -> Flavour:
     """Which server the tests run against, as the environment chooses."""
     return Flavour.ZOOKEEPER if os.environ.get("COORD_TEST_ZOOKEEPER") == "1" else Flavour.COORD
-
-
-def missing_zookeeper() -> str:
-    """Why Apache ZooKeeper (server and zkCli) cannot run here; "" if it can."""
-    if shutil.which("java") is None:
-        return "java is not installed"
-    if not (JAVA / "zookeeper.jar").exists():
-        return f"Apache ZooKeeper's jar is not in {JAVA} (apt-get install zookeeper)"
-    return ""
 
 
 def skip_without_its_server() -> None:
@@ -87,12 +58,9 @@ def java_command(
 ) -> list[str]:
     """The command line that runs `main_class` off Debian's jars (`jars` beside ZooKeeper's) and the folder
     `classes`, with a quiet log on standard error."""
-    logging = directory / "log4j.properties"
-    logging.write_text(_LOGGING)
-    places = [str(JAVA / f"{jar}.jar") for jar in (*jars, *_JARS)] + ([str(classes)] if classes else [])
-    options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
-    java = ["java", *options, f"-Dlog4j.configuration=file:{logging}", *properties]
-    return [*java, "-cp", ":".join(places), main_class]
+    return benchmarks.java.java_command(
+        directory, main_class, *properties, options=QUICK_TO_START, jars=jars, classes=classes
+    )
 
 
 def free_port() -> int:
@@ -236,8 +204,7 @@ class ServerProcess:
             for key, value in self._properties.items()
             for prefix in ("zookeeper.", "")
         ]
-        main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return [*java_command(self.directory, main, *properties), str(path)]
+        return [*java_command(self.directory, ZOOKEEPER, *properties), str(path)]
 
     def __enter__(self) -> Self:
         return self.start()

@@ -19,6 +19,7 @@ import trio
 from rich.console import Console
 
 import coord
+from benchmarks.java import missing_zookeeper
 from coord import Client
 from coord.cli.broker_list import brokers
 from coord.cli.changes import Seen, watch
@@ -45,7 +46,7 @@ from recipes import (
 from tests.cli.conftest import Coord
 from tests.cli.recorder import Recorder
 from tests.cli.terminal import CTRL_C, Terminal
-from tests.servers import Flavour, ServerProcess, missing_zookeeper
+from tests.servers import Flavour, ServerProcess
 
 SECONDS = 30.0
 

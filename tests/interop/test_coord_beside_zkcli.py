@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.java import missing_zookeeper
 from coord.__main__ import main
 from tests.cli.many import create_many
-from tests.servers import Flavour, ServerProcess, java_command, missing_zookeeper
+from tests.servers import Flavour, ServerProcess, java_command
 
 pytestmark = [
     pytest.mark.java,

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import ServerProcess, java_command, missing_zookeeper
+from benchmarks.java import missing_zookeeper
+from tests.servers import ServerProcess, java_command
 
 pytestmark = [
     pytest.mark.java,

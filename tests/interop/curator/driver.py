@@ -39,8 +39,9 @@ import pytest
 import trio
 
 import coord
+from benchmarks.java import JAVA, missing_zookeeper
 from tests.recipes import lines
-from tests.servers import JAVA, java_command, missing_zookeeper
+from tests.servers import java_command
 
 SOURCE = Path(__file__).with_name("Driver.java")
 JARS = ("curator-recipes", "curator-framework", "curator-client", "guava")

@@ -92,6 +92,7 @@ class Engine:
         """requests that were due, and were not sent when the window ended"""
         self._going = False
         self._turn_of = 0
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
 
     def __enter__(self) -> Self:
         return self
@@ -258,15 +259,16 @@ class Engine:
         if connection.sock.fileno() < 0:
             return  # sending has failed, in this turn
         try:
-            data = connection.sock.recv(RECEIVE_BYTES)
+            count = connection.sock.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            count = 0
         now = perf_counter_ns()
-        if not data:
+        if not count:
             self._lose(connection, LOST)
             return
+        data = bytes(self._buffer[:count])
         self.quiet_since = now
         answered = self._take(connection, connection.rest + data if connection.rest else data, now)
         if answered and self._rate is None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coord.cli.bench.engine import FIRST_XID, Engine
+from coord.cli.bench.engine import FIRST_XID, PING_NS, Engine
 from coord.cli.bench.tally import LOST, OUT_OF_ORDER, UNANSWERED
 from coord.cli.bench.workload import Plan, Workload, workload_of
 from coord.wire.frames import FrameBuffer
@@ -218,6 +218,20 @@ def test_at_a_rate_a_latency_counts_from_when_the_request_was_due() -> None:
         engine.run(1)
         assert engine.idle
         assert engine.tally.counts[0].latencies.least > 45e6
+
+
+def test_a_session_that_has_nothing_to_ask_lives_on_pings() -> None:
+    with engaged(2) as (engine, peers):
+        engine.start(workload(), rate=0.001)
+        for connection in engine.connections:
+            connection.sent_at -= PING_NS
+        engine.run(0.001)
+        ping = (Xid.PING, Op.PING)
+        assert [peer.heard() for peer in peers] == [[(FIRST_XID, Op.GET_DATA)], [ping]]
+        peers[1].say(reply(Xid.PING))
+        peers[0].say(reply(FIRST_XID))
+        engine.run(0.001)
+        assert (engine.in_flight, engine.tally.done, len(engine.connections)) == (0, 1, 2)
 
 
 def test_at_a_low_rate_it_sleeps_until_the_next_one() -> None:

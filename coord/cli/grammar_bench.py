@@ -133,7 +133,13 @@ def bench(operations: tuple[str, ...], requests: int | None, seconds: float | No
     not be sent in time because --outstanding were in flight on all connections.
 
     Percentiles are exact to 0.8 %. It runs on one core: if the load generator used nearly all of it, as it
-    says, the server may be faster. Then start several at once.
+    says, the server may be faster. Then start several at once. Some 10 µs of each latency are its own.
+
+    \b
+    Examples:
+      coord bench --server zk1:2181,zk2:2181,zk3:2181
+      coord bench --op get -c 50 -p 20 -n 1000000
+      coord bench --op mixed --read-percent 70 --rate 5000 -t 60
     """
     from coord.cli.bench.bench import bench as load
 

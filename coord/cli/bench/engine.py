@@ -62,7 +62,7 @@ class Connection:
     server: str
     rest: bytes = b""
     """received, and not a whole frame yet"""
-    unsent: bytes = b""
+    unsent: bytes | memoryview = b""
     in_flight: deque[tuple[int, bytes]] = field(default_factory=deque)
     """when some requests were sent (or due), and the operations of each of them"""
     outstanding: int = 0
@@ -232,9 +232,9 @@ class Engine:
                 return connection
         return None
 
-    def _send(self, connection: Connection, data: bytes) -> None:
+    def _send(self, connection: Connection, data: bytes | memoryview) -> None:
         if connection.unsent:
-            connection.unsent += data
+            connection.unsent = b"".join((connection.unsent, data))
             return
         try:
             sent = connection.sock.send(data)
@@ -244,7 +244,7 @@ class Engine:
             self._lose(connection, LOST)
             return
         if sent < len(data):
-            connection.unsent = data[sent:]
+            connection.unsent = memoryview(data)[sent:]
             self._selector.modify(connection.sock, _READ | _WRITE, connection)
 
     def _flush(self, connection: Connection) -> None:

@@ -2,8 +2,8 @@
 
 Owns that line, and what the terminal can show. Must not know what is measured.
 
-Rule that holds here: it costs some microseconds a few times a second. (A bar of rich's is drawn by a thread
-of its own, which keeps the interpreter for milliseconds: they would be measured as the server's.)
+Rule that holds here: it costs some microseconds a few times a second. (A bar of rich's, which a thread
+of its own draws, would be measured as the server's doing: p99.9 of one client went from 0.10 to 0.17 ms.)
 
 Synopsis::
 

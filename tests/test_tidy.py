@@ -80,6 +80,7 @@ CORE = (
     *("coord.server.specials", "coord.server.standing", "coord.server.tracker"),
     *("coord.server.four_letter", "coord.cli.texts", "coord.cli.results"),
     *("coord.cli.deadline", "coord.cli.lines", "coord.cli.looks", "coord.cli.shell.lines"),
+    *("coord.cli.bench.histogram", "coord.cli.bench.report", "coord.cli.bench.tally"),
     *("coord.cli.descent", "coord.cli.transaction_syntax", "coord.cli.transfer"),
     *(
         "recipes.entries",

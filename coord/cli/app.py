@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from coord.cli import (
+    grammar_bench,
     grammar_holding,
     grammar_moving,
     grammar_servers,
@@ -35,6 +36,7 @@ GRAMMAR: Final = (
     grammar_holding,
     grammar_views,
     grammar_servers,
+    grammar_bench,
     grammar_shell,
 )
 """The modules whose commands there are."""

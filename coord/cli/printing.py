@@ -117,9 +117,13 @@ class Printer:
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        with Progress(label, total) as self._progress:
+        with Progress(label, total, self._is_idle) as self._progress:
             yield self._progress.advance
         self._progress = None
+
+    def _is_idle(self) -> bool:
+        """Is nothing being written meanwhile, in whose midst a bar would be drawn?"""
+        return not self._at_once or self._all_written.is_set()
 
     @property
     def is_at_work(self) -> bool:
@@ -133,9 +137,10 @@ class Printer:
 
 
 class Progress:
-    """How far some work has come, shown once it begins to come along."""
+    """How far some work has come, shown once it begins to come along, and `may_show`."""
 
-    def __init__(self, label: str, total: int | None) -> None:
+    def __init__(self, label: str, total: int | None, may_show: Callable[[], bool] = lambda: True) -> None:
+        self._may_show = may_show
         self._label = label
         self._total = total
         self._done = 0
@@ -153,7 +158,7 @@ class Progress:
         self._done += number
         if self._bar is not None:
             self._bar.advance(0, number)
-        elif self._shown and number:
+        elif self._shown and number and self._may_show():
             self._bar = _bar(self._label, self._total, self._done)
 
     def hide(self) -> None:

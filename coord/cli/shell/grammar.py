@@ -35,7 +35,7 @@ SECTION = "The session, in a shell"
 
 Rest = ParamSpec("Rest")
 
-OUTSIDE: Final = ("serve", "ensemble", "demo", "shell", "completion")
+OUTSIDE: Final = ("serve", "ensemble", "demo", "bench", "shell", "completion")
 """What has no place in a session: programs of their own."""
 
 READING: Final = ("create", "set", "multi", "import")

@@ -14,11 +14,12 @@ import trio
 from coord.client.calls import Call
 from coord.client.link import Link
 from coord.client.paths import Chroot, check_path, join, parent_of
-from coord.client.requests import CreateOptions, create_request, named
+from coord.client.requests import CreateOptions, check_version, create_request, named
 from coord.client.transaction import Transaction
 from coord.client.watches import Kind
 from coord.client.watching import Watch
 from coord.errors import CoordError, NoAuth, NodeExists, NoNode, NotEmpty, NotReadOnly, error_of
+from coord.wire.brief import pack_path_watch, pack_set_data, read_data_stat, read_stat
 from coord.wire.records import (
     ACL,
     REPLY_HEADER_BYTES,
@@ -26,7 +27,6 @@ from coord.wire.records import (
     ChildrenReply,
     DeleteRequest,
     EphemeralsReply,
-    GetDataReply,
     GetEphemeralsRequest,
     NumberReply,
     Op,
@@ -35,9 +35,7 @@ from coord.wire.records import (
     PathStatReply,
     PathWatchRequest,
     Record,
-    SetDataRequest,
     Stat,
-    StatReply,
     decode_multi_reply,
     encode_multi,
 )
@@ -176,8 +174,8 @@ class Operations:
         up with the leader first (a sync in the same go): the result is no older than this call.
         """
         frame = await self._read("get", Op.GET_DATA, path, Kind.DATA, watch, linearizable)
-        reply = GetDataReply.from_bytes(frame, REPLY_HEADER_BYTES)
-        return reply.data or b"", reply.stat
+        data, stat = read_data_stat(frame, REPLY_HEADER_BYTES)
+        return data or b"", stat
 
     async def exists(
         self, path: str, *, watch: Watch | None = None, linearizable: bool = False
@@ -187,7 +185,7 @@ class Operations:
             frame = await self._read("exists", Op.EXISTS, path, Kind.DATA, watch, linearizable)
         except NoNode:
             return None
-        return StatReply.from_bytes(frame, REPLY_HEADER_BYTES).stat
+        return read_stat(frame, REPLY_HEADER_BYTES)
 
     async def children(
         self, path: str, *, watch: Watch | None = None, linearizable: bool = False
@@ -211,15 +209,15 @@ class Operations:
         self, name: str, op: Op, path: str, kind: Kind, watch: Watch | None, linearizable: bool
     ) -> bytes:
         full = named(self._chroot, path, name)
-        body = PathWatchRequest(full, watch is not None).encode()
+        body = pack_path_watch(full, watch is not None)
         arms = None if watch is None else (kind, full, watch)
         call = Call(op, body, path=path, operation=name, repeatable=True, watch=arms)
-        return await self._look(call, full, linearizable=linearizable)
+        if linearizable:
+            return await self._ask_after_sync(call, full)
+        return await self._link.ask(call)
 
-    async def _look(self, call: Call, full: str, *, linearizable: bool) -> bytes:
-        """The reply's frame; if `linearizable`, that of a read as new as this."""
-        if not linearizable:
-            return await self._link.ask(call)
+    async def _ask_after_sync(self, call: Call, full: str) -> bytes:
+        """The frame of a reply that is as new as this."""
         await trio.lowlevel.checkpoint_if_cancelled()
         sync = self._link.submit(self._sync_call(full, call.path))
         self._link.submit(call)
@@ -261,7 +259,10 @@ class Operations:
             operations.append((op, PathWatchRequest(named(self._chroot, read.path, "multi_read"), False)))
         body = encode_multi(operations)
         call = Call(Op.MULTI_READ, body, operation="multi_read", repeatable=True)
-        frame = await self._look(call, self._chroot.inside("/"), linearizable=linearizable)
+        if linearizable:
+            frame = await self._ask_after_sync(call, self._chroot.inside("/"))
+        else:
+            frame = await self._link.ask(call)
         results: list[ReadResult] = []
         replies = decode_multi_reply(frame, REPLY_HEADER_BYTES)
         for read, (kind, code, reply) in zip(reads, replies, strict=True):
@@ -277,12 +278,15 @@ class Operations:
         """Replaces the data; returns the new Stat. Raises `NoNode`, `NoAuth`, and `BadVersion` unless the
         znode has this `version` (-1: any)."""
         full = named(self._chroot, path, "set")
-        body = SetDataRequest(full, data, version).encode()
-        return (await self._reply(Call(Op.SET_DATA, body, path=path, operation="set"), StatReply)).stat
+        check_version(version, path, "set")
+        body = pack_set_data(full, data, version)
+        frame = await self._link.ask(Call(Op.SET_DATA, body, path=path, operation="set"))
+        return read_stat(frame, REPLY_HEADER_BYTES)
 
     async def delete(self, path: str, *, version: int = -1) -> None:
         """Deletes the znode. Raises `NoNode`, `NoAuth`, `NotEmpty`, and `BadVersion` as `set` does."""
         full = named(self._chroot, path, "delete")
+        check_version(version, path, "delete")
         body = DeleteRequest(full, version).encode()
         await self._link.ask(Call(Op.DELETE, body, path=path, operation="delete"))
 

@@ -21,10 +21,13 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
+from typing import Final
 
 import trio
 
-from coord import limits
+RECEIVE_BYTES: Final = 128 * 1024
+"""Received in one turn of the loop. Those who are told what came of it have their turn at the latest after
+the next one: so two of these are to be no more than they can keep (see `watching.EVENTS_MAX`)."""
 
 
 class Line(ABC):
@@ -95,7 +98,7 @@ class _Socket(Line):
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                return self._socket.recv(limits.RECEIVE_BYTES_MAX)
+                return self._socket.recv(RECEIVE_BYTES)
             except BlockingIOError:
                 pass
 
@@ -123,7 +126,7 @@ class _Stream(Line):
             await self._stream.send_all(data)
 
     async def receive(self) -> bytes:
-        return bytes(await self._stream.receive_some(limits.RECEIVE_BYTES_MAX))
+        return bytes(await self._stream.receive_some(RECEIVE_BYTES))
 
     async def close(self) -> None:
         await trio.aclose_forcefully(self._stream)

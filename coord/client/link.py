@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -99,18 +100,14 @@ class Link:
                 self.abandon(call)
                 raise
         else:
-            call.waiter = trio.lowlevel.current_task()
+            call.waiter = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
 
             def abort(_: object) -> trio.lowlevel.Abort:
                 self.abandon(call)
                 return trio.lowlevel.Abort.SUCCEEDED
 
             await trio.lowlevel.wait_task_rescheduled(abort)
-        if call.error is None:
-            return call.reply
-        if isinstance(call.error, int):
-            raise error_of(call.error, path=call.path, operation=call.operation)
-        raise call.error
+        return reply_of(call)
 
     def abandon(self, call: Call) -> None:
         self._core.abandon(call)
@@ -287,9 +284,9 @@ class Link:
 
     def _wake_caller(self, call: Call) -> None:
         call.finished = True
-        task, call.waiter = call.waiter, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        wake, call.waiter = call.waiter, None
+        if wake is not None:
+            wake()
 
     def _tell(self, happened: Fired | Opened | Ended) -> None:
         if isinstance(happened, Fired):
@@ -303,6 +300,15 @@ class Link:
             self.session.end("the session has expired")
             for watcher in happened.watchers:
                 watcher.session_ended()
+
+
+def reply_of(call: Call) -> bytes:
+    """The whole reply frame of a finished call, header included. Raises what became of it otherwise."""
+    if call.error is None:
+        return call.reply
+    if isinstance(call.error, int):
+        raise error_of(call.error, path=call.path, operation=call.operation)
+    raise call.error
 
 
 def _name(address: Address) -> str:

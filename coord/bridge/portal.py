@@ -1,7 +1,7 @@
 """A thread with a trio run of its own, and the way into it from any other thread.
 
-Owns that thread, and one trio task for each call. Must not know: what is called, or how the other side waits
-(a thread, an event loop).
+Owns that thread, and one trio task for each call; what is one request and one reply needs none (`Asked`).
+Must not know: what is called, or how the other side waits (a thread, an event loop).
 
 Rules that hold here:
 

@@ -102,6 +102,11 @@ def move_on_after(seconds: float) -> Timeout:
     return Timeout(seconds, fails=False)
 
 
+def is_bounded() -> bool:
+    """Has this thread any deadline?"""
+    return bool(_timeouts())
+
+
 def strictest(portal: Portal) -> tuple[float, Timeout | None]:
     """The earliest deadline of this thread; of equal ones the outermost."""
     found: tuple[float, Timeout | None] = (inf, None)

@@ -33,10 +33,11 @@ from weakref import WeakKeyDictionary, ref
 
 import trio
 
+from coord import Client
 from coord.bridge.block import Block, ContextManager
 from coord.bridge.facade import Facade, Side
 from coord.bridge.outcome import Outcome
-from coord.bridge.portal import Portal, Running
+from coord.bridge.portal import Asked, Portal, Running, Single
 
 T = TypeVar("T")
 
@@ -139,6 +140,16 @@ async def call(portal: Portal, fn: Callable[[], Awaitable[T]], what: str = "call
     running = portal.submit(fn)
     await end_of(running, running.cancel)
     return running.result()
+
+
+async def _ask(portal: Portal, single: Single, what: str) -> Any:
+    """Its result: without a task in the trio thread, and so at less than half the cost."""
+    portal.check_elsewhere(what)
+    asked = Asked(portal, single)
+    portal.ask(asked)
+    await end_of(asked, asked.cancel)
+    asked.result()
+    return single.result()
 
 
 # -- blocks -------------------------------------------------------------------------------------------
@@ -255,9 +266,13 @@ class Loops(Side):
     manager = "AbstractAsyncContextManager"
 
     def method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        single = Client.SINGLES.get(original)
+
         async def method(self: Facade, *args: Any, **kwargs: Any) -> Any:
             self._check()
             real_args, real_kwargs = self._facades.arguments(self._portal, original, args, kwargs)
+            if single and "linearizable" not in kwargs:
+                return await _ask(self._portal, single(self._real, *real_args, **real_kwargs), name)
             fn = functools.partial(getattr(self._real, name), *real_args, **real_kwargs)
             return self._facades.wrap(self._portal, await call(self._portal, fn, name))
 

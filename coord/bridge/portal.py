@@ -1,7 +1,7 @@
 """A thread with a trio run of its own, and the way into it from any other thread.
 
-Owns that thread, and one trio task for each call. Must not know: what is called, or how the other side waits
-(a thread, an event loop).
+Owns that thread, and one trio task for each call; what is one request and one reply needs none (`Asked`).
+Must not know: what is called, or how the other side waits (a thread, an event loop).
 
 Rules that hold here:
 
@@ -44,7 +44,83 @@ class TooSlowError(trio.TooSlowError, TimeoutError):
     """It took longer than the caller wanted to wait: trio's error, and Python's own `TimeoutError`."""
 
 
-class Running(Outcome[T], Generic[T]):
+class Single(Protocol):
+    """An operation of a client that is one request and one reply, as the portal knows it."""
+
+    def begin(self, wake: Callable[[], object]) -> None:
+        """In the trio thread; `wake` is called there, when it is done."""
+
+    def abandon(self) -> None:
+        """In the trio thread."""
+
+    def result(self) -> Any:
+        """What it came to, once it is done."""
+
+
+class Waited(Outcome[T], Generic[T]):
+    """What a caller outside of the trio thread waits for, and can give up."""
+
+    _portal: Portal
+
+    def give_up(self) -> None:
+        """In the trio thread: nobody wants it any more. It is done once nothing goes on."""
+        raise NotImplementedError
+
+    def cancel(self) -> bool:
+        """Have it given up; returns False if it is done. Does not wait for its end."""
+        return not self.done() and self._portal.post(self.give_up)
+
+    def result(self) -> T:
+        """Wait for the result. What interrupts the waiting (Ctrl-C) cancels it, and is raised at its end."""
+        try:
+            return super().result()
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Cancel it, and wait until it has ended, however."""
+        if self.cancel():
+            self.wait()
+
+    def fail(self, error: BaseException) -> None:
+        """It has come to nothing; those who wait at the process's end are not told."""
+        if self._portal.silent or self.done():
+            return
+        if type(error) is trio.TooSlowError:
+            error = TooSlowError(*error.args).with_traceback(error.__traceback__)
+        self.set_error(error)
+
+
+class Asked(Waited[None]):
+    """A `Single` under way, without a task; when it is done, the single has its result."""
+
+    def __init__(self, portal: Portal, single: Single) -> None:
+        super().__init__()
+        self._portal = portal
+        self._single = single
+
+    def begin(self) -> None:
+        """In the trio thread."""
+        try:
+            self._single.begin(self._conclude)
+        except BaseException as error:
+            self._portal.forget(self)
+            self.fail(error)
+
+    def _conclude(self) -> None:
+        self._portal.forget(self)
+        if not (self._portal.silent or self.done()):
+            self.set_result(None)
+
+    def give_up(self) -> None:
+        self._portal.forget(self)
+        if not self.done():
+            self._single.abandon()
+            self.set_cancelled()
+
+
+class Running(Waited[T], Generic[T]):
     """A call under way. `cancel` cancels its trio task; it is done when that has ended."""
 
     def __init__(
@@ -63,23 +139,8 @@ class Running(Outcome[T], Generic[T]):
         self._fn = fn
         self._timeout = timeout
 
-    def cancel(self) -> bool:
-        """Have the task cancelled; returns False if it has ended. Does not wait for its end."""
-        return not self.done() and self._portal.post(self._portal.cancel, self)
-
-    def result(self) -> T:
-        """Wait for the result. What interrupts the waiting (Ctrl-C) cancels the task, and is raised at its
-        end."""
-        try:
-            return super().result()
-        except BaseException:
-            self.end()
-            raise
-
-    def end(self) -> None:
-        """Cancel it, and wait until the task has ended, however."""
-        if self.cancel():
-            self.wait()
+    def give_up(self) -> None:
+        self._portal.cancel(self)
 
     async def run(self) -> None:
         """The task, in the trio thread."""
@@ -102,14 +163,6 @@ class Running(Outcome[T], Generic[T]):
             self.set_cancelled()
         else:
             self.set_result(result)
-
-    def fail(self, error: BaseException) -> None:
-        """It has come to nothing; those who wait at the process's end are not told."""
-        if self._portal.silent or self.done():
-            return
-        if type(error) is trio.TooSlowError:
-            error = TooSlowError(*error.args).with_traceback(error.__traceback__)
-        self.set_error(error)
 
 
 class Abandonable(Protocol):
@@ -135,7 +188,7 @@ class Portal:
         self._ready = threading.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._nursery: trio.Nursery | None = None
-        self._running: dict[Running[Any], None] = {}
+        self._running: dict[Waited[Any], None] = {}
         self._inbox: deque[Callable[[], object]] = deque()
         self._rung = False
         """is the trio thread about to look into the inbox?"""
@@ -245,6 +298,11 @@ class Portal:
         if not self.post(self._begin, running):
             raise ClientClosed
 
+    def ask(self, asked: Asked) -> None:
+        """Have it asked. Raises `ClientClosed` if the portal is closed."""
+        if not self.post(self._begin_asking, asked):
+            raise ClientClosed
+
     def call(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """As `submit`, and wait for the result."""
         self.check_elsewhere(getattr(fn, "__name__", "call"))
@@ -309,12 +367,19 @@ class Portal:
             self._running[running] = None
             self._nursery.start_soon(running.run)
 
+    def _begin_asking(self, asked: Asked) -> None:
+        if self.closing:
+            asked.fail(ClientClosed())
+        else:
+            self._running[asked] = None
+            asked.begin()
+
     def cancel(self, running: Running[Any]) -> None:
         """Cancel its task, if there is one yet."""
         running.scope.cancel(reason="the caller has given up")
         if running not in self._running and not running.done():
             running.set_cancelled()
 
-    def forget(self, running: Running[Any]) -> None:
+    def forget(self, running: Waited[Any]) -> None:
         """It has ended."""
         self._running.pop(running, None)

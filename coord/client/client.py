@@ -40,7 +40,7 @@ from coord.client.janitor import Janitor
 from coord.client.link import Link
 from coord.client.operations import Operations
 from coord.client.paths import Chroot, check_path
-from coord.client.requests import named
+from coord.client.requests import check_acl, check_version, named
 from coord.client.session import Session
 from coord.client.watching import Events, Node, States, Watch
 from coord.errors import (
@@ -157,6 +157,8 @@ class Client(Operations):
         """Replaces the ACL; `version` is compared with the Stat's aversion. Raises `NoNode`, `NoAuth`,
         `InvalidACL`, `BadVersion`."""
         full = named(self._chroot, path, "set_acl")
+        check_acl(acl, path, "set_acl")
+        check_version(version, path, "set_acl")
         body = SetACLRequest(full, list(acl), version).encode()
         return (await self._reply(Call(Op.SET_ACL, body, path=path, operation="set_acl"), StatReply)).stat
 

@@ -60,9 +60,10 @@ class Lease:
 
     def acknowledge(self, sent_at: float) -> None:
         """What was sent at `sent_at` was acknowledged."""
-        self.acknowledged_at = max(self.acknowledged_at, sent_at)
-        if self.guarantees:
-            self.guaranteed_from = max(self.guaranteed_from, sent_at)
+        if sent_at > self.acknowledged_at:
+            self.acknowledged_at = sent_at
+        if sent_at > self.guaranteed_from and self.guarantees:
+            self.guaranteed_from = sent_at
 
     def pong(self) -> None:
         """The ping was answered."""

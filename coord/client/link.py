@@ -7,6 +7,8 @@ Rules that hold:
 
 - After anything that happened to the core, `settle` runs, and never awaits: it wakes the callers whose
   calls are finished, tells the watchers, and has the writer send what there is, once per turn.
+- Only where nobody else is about to ask anything (nothing is under way, and the last turn woke no more than
+  one caller), a request is sent at once, since nothing would be gained by gathering.
 - A caller waits in its own task; there is no task per call. Cancelling it abandons the call and nothing
   else.
 - The task is shielded from the caller's cancellation, so that closing can still say goodbye; it ends when
@@ -17,14 +19,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
-from coord import limits
 from coord.client.calls import Call, Ended, Fired, Opened, SessionState
 from coord.client.guarantee import LiveSession
 from coord.client.hosts import Address, Addresses
 from coord.client.lease import SILENCE
+from coord.client.line import Line, line_of
 from coord.client.read_write import BROKEN, OpenStream, find
 from coord.client.session import Session
 from coord.client.watches import Watcher, Watches
@@ -52,6 +55,8 @@ class Link:
         self._open_stream = open_stream
         self._scope = trio.CancelScope(shield=True)
         self._wake = trio.Event()
+        self._line: Line | None = None
+        self._woken = 0  # callers, when the server was heard last
         self.stopped = trio.Event()
         self.closed = False
 
@@ -62,8 +67,19 @@ class Link:
         if self.closed:
             raise ClientClosed(path=call.path, operation=call.operation)
         self._core.submit(call)
-        self.settle()
+        if call.finished:
+            self.settle()
+        elif self._line is not None and self._woken <= 1 and self._core.quiet:
+            self._send_now(self._line)
+        else:
+            self._wake.set()
         return call
+
+    def _send_now(self, line: Line) -> None:
+        if line.direct and not line.behind:
+            line.send(self._core.outgoing(trio.current_time()))
+        if line.behind or self._core.has_outgoing:
+            self._wake.set()
 
     def submit_auth(self, scheme: str, auth: bytes, call: Call) -> Call:
         if self.closed:
@@ -84,18 +100,14 @@ class Link:
                 self.abandon(call)
                 raise
         else:
-            call.waiter = trio.lowlevel.current_task()
+            call.waiter = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
 
             def abort(_: object) -> trio.lowlevel.Abort:
                 self.abandon(call)
                 return trio.lowlevel.Abort.SUCCEEDED
 
             await trio.lowlevel.wait_task_rescheduled(abort)
-        if call.error is None:
-            return call.reply
-        if isinstance(call.error, int):
-            raise error_of(call.error, path=call.path, operation=call.operation)
-        raise call.error
+        return reply_of(call)
 
     def abandon(self, call: Call) -> None:
         self._core.abandon(call)
@@ -158,40 +170,42 @@ class Link:
     async def _attempt(self, address: Address) -> None:
         """One connection, from opening it to its end."""
         core = self._core
-        stream: trio.abc.Stream | None = None
+        line: Line | None = None
         try:
             with trio.fail_after(self._connect_timeout):
-                stream = await self._open_stream(address)
-                await self._shake_hands(stream)
+                line = line_of(await self._open_stream(address))
+                await self._shake_hands(line)
             self._addresses.succeeded()
             self.session.server = f"{address.host.name}:{address.host.port}"
             logger.info("connected to %s, session %s", _name(address), hex(core.id))
-            await self._converse(stream)
+            await self._converse(line)
         except trio.TooSlowError:
             logger.info("no answer in time from %s", _name(address))
         except (CoordError, *BROKEN) as error:
             logger.info("no connection to %s: %s", _name(address), error)
         finally:
+            self._line = None
             self.session.server = ""
             if self._goes_on:
                 core.detach()
                 self.settle()
-            if stream is not None:
-                await trio.aclose_forcefully(stream)
+            if line is not None:
+                await line.close()
 
-    async def _shake_hands(self, stream: trio.abc.Stream) -> None:
+    async def _shake_hands(self, line: Line) -> None:
         self._core.attach(trio.current_time())
-        await stream.send_all(self._core.outgoing(trio.current_time()))
+        line.send(self._core.outgoing(trio.current_time()))
+        await line.drained()
         while not self._core.connected:
-            await self._receive(stream)
+            await self._receive(line)
 
-    async def _converse(self, stream: trio.abc.Stream) -> None:
+    async def _converse(self, line: Line) -> None:
         """Sends and receives until the connection is over."""
         async with trio.open_nursery() as nursery:
 
-            async def until_over(part: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
+            async def until_over(part: Callable[[Line], Awaitable[None]]) -> None:
                 try:
-                    await part(stream)
+                    await part(line)
                 except (CoordError, *BROKEN) as error:
                     self._log_end(str(error))
                 except trio.TooSlowError:
@@ -199,12 +213,13 @@ class Link:
                 finally:
                     nursery.cancel_scope.cancel(reason="the connection is over")
 
+            self._line = line
             nursery.start_soon(until_over, self._send_all)
             if self._core.state is SessionState.CONNECTED_READ_ONLY:
                 nursery.start_soon(until_over, self._leave_for_a_quorum)
             await until_over(self._receive_all)
 
-    async def _leave_for_a_quorum(self, _stream: trio.abc.Stream) -> None:
+    async def _leave_for_a_quorum(self, _line: Line) -> None:
         """Returns, which ends the connection, when there is a better one to be had."""
         address = await find(self._addresses, self._open_stream, self._connect_timeout)
         self._addresses.prefer(address)
@@ -214,20 +229,20 @@ class Link:
         if not self.closed:
             logger.info("connection lost, session %s: %s", hex(self._core.id), why)
 
-    async def _receive_all(self, stream: trio.abc.Stream) -> None:
+    async def _receive_all(self, line: Line) -> None:
         while True:
-            await self._receive(stream)
+            await self._receive(line)
 
-    async def _receive(self, stream: trio.abc.Stream) -> None:
-        data = await stream.receive_some(limits.RECEIVE_BYTES_MAX)
+    async def _receive(self, line: Line) -> None:
+        data = await line.receive()
         if not data:
             raise ConnectionLost("the server closed the connection")
         try:
-            self._core.receive(bytes(data), trio.current_time())
+            self._core.receive(data, trio.current_time())
         finally:
-            self.settle()
+            self._woken = self.settle()
 
-    async def _send_all(self, stream: trio.abc.Stream) -> None:
+    async def _send_all(self, line: Line) -> None:
         """Sends what there is, once per turn, and pings when it is time."""
         core = self._core
         while True:
@@ -235,21 +250,29 @@ class Link:
                 await self._wake.wait()
             self._wake = trio.Event()
             core.tick(trio.current_time())
-            while core.has_outgoing:
-                data = core.outgoing(trio.current_time())
-                try:
-                    with trio.fail_after(core.lease.timeout / 3):
-                        await stream.send_all(data)
-                except BROKEN:
-                    # What the server said before it closed is still to be read: the other task sees the end.
-                    await trio.sleep(core.lease.timeout * SILENCE)
-                    raise
+            while line.behind or core.has_outgoing:
+                if not line.behind:
+                    line.send(core.outgoing(trio.current_time()))
+                if line.behind:
+                    await self._drain(line)
+
+    async def _drain(self, line: Line) -> None:
+        timeout = self._core.lease.timeout
+        try:
+            with trio.fail_after(timeout / 3):
+                await line.drained()
+        except BROKEN:
+            # What the server said before it closed is still to be read: the other task sees the end.
+            await trio.sleep(timeout * SILENCE)
+            raise
 
     # -- carrying out what the core has concluded -----------------------------------------------------
 
-    def settle(self) -> None:
+    def settle(self) -> int:
+        """Returns how much has happened."""
         core = self._core
-        for happened in core.take_outcomes():
+        outcomes = core.take_outcomes()
+        for happened in outcomes:
             if isinstance(happened, Call):
                 self._wake_caller(happened)
             else:
@@ -257,12 +280,13 @@ class Link:
         self.session.refresh()
         if core.has_outgoing:
             self._wake.set()
+        return len(outcomes)
 
     def _wake_caller(self, call: Call) -> None:
         call.finished = True
-        task, call.waiter = call.waiter, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        wake, call.waiter = call.waiter, None
+        if wake is not None:
+            wake()
 
     def _tell(self, happened: Fired | Opened | Ended) -> None:
         if isinstance(happened, Fired):
@@ -276,6 +300,15 @@ class Link:
             self.session.end("the session has expired")
             for watcher in happened.watchers:
                 watcher.session_ended()
+
+
+def reply_of(call: Call) -> bytes:
+    """The whole reply frame of a finished call, header included. Raises what became of it otherwise."""
+    if call.error is None:
+        return call.reply
+    if isinstance(call.error, int):
+        raise error_of(call.error, path=call.path, operation=call.operation)
+    raise call.error
 
 
 def _name(address: Address) -> str:

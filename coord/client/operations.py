@@ -6,19 +6,21 @@ not know: the life of sessions and connections (see `client`, which is this plus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import trio
 
 from coord.client.calls import Call
 from coord.client.link import Link
 from coord.client.paths import Chroot, check_path, join, parent_of
-from coord.client.requests import CreateOptions, create_request, named
+from coord.client.requests import CreateOptions, check_version, create_request, named
+from coord.client.single import Single
 from coord.client.transaction import Transaction
 from coord.client.watches import Kind
 from coord.client.watching import Watch
 from coord.errors import CoordError, NoAuth, NodeExists, NoNode, NotEmpty, NotReadOnly, error_of
+from coord.wire.brief import pack_path_watch, pack_set_data, read_data_stat, read_stat
 from coord.wire.records import (
     ACL,
     REPLY_HEADER_BYTES,
@@ -26,7 +28,6 @@ from coord.wire.records import (
     ChildrenReply,
     DeleteRequest,
     EphemeralsReply,
-    GetDataReply,
     GetEphemeralsRequest,
     NumberReply,
     Op,
@@ -35,9 +36,7 @@ from coord.wire.records import (
     PathStatReply,
     PathWatchRequest,
     Record,
-    SetDataRequest,
     Stat,
-    StatReply,
     decode_multi_reply,
     encode_multi,
 )
@@ -175,19 +174,23 @@ class Operations:
         `watch` hears of the next change of the data, or the znode's end. `linearizable` has the server catch
         up with the leader first (a sync in the same go): the result is no older than this call.
         """
-        frame = await self._read("get", Op.GET_DATA, path, Kind.DATA, watch, linearizable)
-        reply = GetDataReply.from_bytes(frame, REPLY_HEADER_BYTES)
-        return reply.data or b"", reply.stat
+        single = self._get(path, watch=watch)
+        return single.read(await self._look(single.call, linearizable=linearizable))
+
+    def _get(self, path: str, *, watch: Watch | None = None) -> Single[tuple[bytes, Stat]]:
+        call = self._looking("get", Op.GET_DATA, path, Kind.DATA, watch)
+        return Single(self._link, call, _data_and_stat)
 
     async def exists(
         self, path: str, *, watch: Watch | None = None, linearizable: bool = False
     ) -> Stat | None:
         """The znode's Stat, or None if there is none. `watch` hears of its next change, end or creation."""
         try:
-            frame = await self._read("exists", Op.EXISTS, path, Kind.DATA, watch, linearizable)
+            call = self._looking("exists", Op.EXISTS, path, Kind.DATA, watch)
+            frame = await self._look(call, linearizable=linearizable)
         except NoNode:
             return None
-        return StatReply.from_bytes(frame, REPLY_HEADER_BYTES).stat
+        return read_stat(frame, REPLY_HEADER_BYTES)
 
     async def children(
         self, path: str, *, watch: Watch | None = None, linearizable: bool = False
@@ -196,32 +199,34 @@ class Operations:
 
         `watch` hears of the next child created or deleted, or the znode's own end.
         """
-        frame = await self._read("children", Op.GET_CHILDREN, path, Kind.CHILDREN, watch, linearizable)
-        return ChildrenReply.from_bytes(frame, REPLY_HEADER_BYTES).children
+        single = self._children(path, watch=watch)
+        return single.read(await self._look(single.call, linearizable=linearizable))
+
+    def _children(self, path: str, *, watch: Watch | None = None) -> Single[list[str]]:
+        call = self._looking("children", Op.GET_CHILDREN, path, Kind.CHILDREN, watch)
+        return Single(self._link, call, _names)
 
     async def children_with_stat(
         self, path: str, *, watch: Watch | None = None, linearizable: bool = False
     ) -> tuple[list[str], Stat]:
         """As `children`, with the znode's Stat."""
-        frame = await self._read("children", Op.GET_CHILDREN2, path, Kind.CHILDREN, watch, linearizable)
+        call = self._looking("children", Op.GET_CHILDREN2, path, Kind.CHILDREN, watch)
+        frame = await self._look(call, linearizable=linearizable)
         reply = Children2Reply.from_bytes(frame, REPLY_HEADER_BYTES)
         return reply.children, reply.stat
 
-    async def _read(
-        self, name: str, op: Op, path: str, kind: Kind, watch: Watch | None, linearizable: bool
-    ) -> bytes:
+    def _looking(self, name: str, op: Op, path: str, kind: Kind, watch: Watch | None) -> Call:
         full = named(self._chroot, path, name)
-        body = PathWatchRequest(full, watch is not None).encode()
+        body = pack_path_watch(full, watch is not None)
         arms = None if watch is None else (kind, full, watch)
-        call = Call(op, body, path=path, operation=name, repeatable=True, watch=arms)
-        return await self._look(call, full, linearizable=linearizable)
+        return Call(op, body, path=path, operation=name, repeatable=True, watch=arms)
 
-    async def _look(self, call: Call, full: str, *, linearizable: bool) -> bytes:
+    async def _look(self, call: Call, *, linearizable: bool) -> bytes:
         """The reply's frame; if `linearizable`, that of a read as new as this."""
         if not linearizable:
             return await self._link.ask(call)
         await trio.lowlevel.checkpoint_if_cancelled()
-        sync = self._link.submit(self._sync_call(full, call.path))
+        sync = self._link.submit(self._sync_call(self._chroot.inside(call.path or "/"), call.path))
         self._link.submit(call)
         try:
             await self._link.wait(sync)
@@ -261,7 +266,7 @@ class Operations:
             operations.append((op, PathWatchRequest(named(self._chroot, read.path, "multi_read"), False)))
         body = encode_multi(operations)
         call = Call(Op.MULTI_READ, body, operation="multi_read", repeatable=True)
-        frame = await self._look(call, self._chroot.inside("/"), linearizable=linearizable)
+        frame = await self._look(call, linearizable=linearizable)
         results: list[ReadResult] = []
         replies = decode_multi_reply(frame, REPLY_HEADER_BYTES)
         for read, (kind, code, reply) in zip(reads, replies, strict=True):
@@ -276,15 +281,24 @@ class Operations:
     async def set(self, path: str, data: bytes | None, *, version: int = -1) -> Stat:
         """Replaces the data; returns the new Stat. Raises `NoNode`, `NoAuth`, and `BadVersion` unless the
         znode has this `version` (-1: any)."""
+        single = self._set(path, data, version=version)
+        return single.read(await self._link.ask(single.call))
+
+    def _set(self, path: str, data: bytes | None, *, version: int = -1) -> Single[Stat]:
         full = named(self._chroot, path, "set")
-        body = SetDataRequest(full, data, version).encode()
-        return (await self._reply(Call(Op.SET_DATA, body, path=path, operation="set"), StatReply)).stat
+        check_version(version, path, "set")
+        call = Call(Op.SET_DATA, pack_set_data(full, data, version), path=path, operation="set")
+        return Single(self._link, call, _stat)
 
     async def delete(self, path: str, *, version: int = -1) -> None:
         """Deletes the znode. Raises `NoNode`, `NoAuth`, `NotEmpty`, and `BadVersion` as `set` does."""
+        await self._link.ask(self._delete(path, version=version).call)
+
+    def _delete(self, path: str, *, version: int = -1) -> Single[None]:
         full = named(self._chroot, path, "delete")
+        check_version(version, path, "delete")
         body = DeleteRequest(full, version).encode()
-        await self._link.ask(Call(Op.DELETE, body, path=path, operation="delete"))
+        return Single(self._link, Call(Op.DELETE, body, path=path, operation="delete"), _nothing)
 
     async def delete_recursive(self, path: str) -> None:
         """Deletes the znode and everything below it; not atomically. What others delete meanwhile is as
@@ -314,3 +328,31 @@ class Operations:
 
     async def _reply(self, call: Call, record: type[R]) -> R:
         return record.from_bytes(await self._link.ask(call), REPLY_HEADER_BYTES)
+
+    SINGLES: ClassVar[dict[Callable[..., Any], Callable[..., Single[Any]]]]
+    """The methods that are one request and one reply (unless linearizable), and what makes that of each."""
+
+
+Operations.SINGLES = {
+    Operations.get: Operations._get,
+    Operations.children: Operations._children,
+    Operations.set: Operations._set,
+    Operations.delete: Operations._delete,
+}
+
+
+def _data_and_stat(frame: bytes) -> tuple[bytes, Stat]:
+    data, stat = read_data_stat(frame, REPLY_HEADER_BYTES)
+    return data or b"", stat
+
+
+def _stat(frame: bytes) -> Stat:
+    return read_stat(frame, REPLY_HEADER_BYTES)
+
+
+def _names(frame: bytes) -> list[str]:
+    return ChildrenReply.from_bytes(frame, REPLY_HEADER_BYTES).children
+
+
+def _nothing(_frame: bytes) -> None:
+    pass

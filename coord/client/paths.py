@@ -18,17 +18,21 @@ from typing import Final
 from coord.errors import BadArguments
 
 # Above U+FFFF too: Java sees such a character as two surrogates, which are refused.
-_FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\U0010ffff]")
+_FORBIDDEN_CHARACTERS: Final = "\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\U0010ffff"
+_FORBIDDEN: Final = re.compile(f"[{_FORBIDDEN_CHARACTERS}]")
+_PATH: Final = re.compile(f"/|(?:/(?!\\.\\.?(?:/|\\Z))[^/{_FORBIDDEN_CHARACTERS}]+)+")
+"""One look for the many paths that are good; `fault` says what is wrong with the others."""
 
 
 def check_path(path: str, operation: str, *, sequential: bool = False) -> None:
     """Raises `BadArguments` if no znode can have this path; with `sequential`, if none can begin with it."""
-    why = _fault(path + "0" if sequential else path)
-    if why:
-        raise BadArguments(f"not a path: {why}", path=path, operation=operation)
+    named = path + "0" if sequential else path
+    if not _PATH.fullmatch(named):
+        raise BadArguments(f"not a path: {fault(named)}", path=path, operation=operation)
 
 
-def _fault(path: str) -> str:
+def fault(path: str) -> str:
+    """What is wrong with `path`; "" if nothing is."""
     if not path.startswith("/"):
         return "it must begin with a slash"
     if path == "/":

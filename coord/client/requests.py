@@ -21,6 +21,10 @@ READ_ACL: Final = (ACL(Perms.READ, Id("world", "anyone")),)
 """Everybody may read, nobody may write."""
 
 
+_INT_BOUND: Final = 2**31
+"""The protocol has 32 bits for a version, and for the bits of permissions."""
+
+
 class CreateOptions(NamedTuple):
     """What create takes beside path and data; `acl` None is `OPEN_ACL`, `ttl` is in seconds."""
 
@@ -37,6 +41,20 @@ def named(chroot: Chroot, path: str, operation: str) -> str:
     return chroot.inside(path)
 
 
+def check_version(version: int, path: str, operation: str) -> None:
+    """Raises `BadArguments` if no znode can have this version."""
+    if not -_INT_BOUND <= version < _INT_BOUND:
+        raise BadArguments(f"version={version!r} is out of range", path=path, operation=operation)
+
+
+def check_acl(acl: Sequence[ACL], path: str, operation: str) -> None:
+    """Raises `BadArguments` for permissions that cannot be sent; what they mean is the server's business."""
+    for one in acl:
+        if not -_INT_BOUND <= one.perms < _INT_BOUND:
+            why = f"the permissions {one.perms!r} are out of range"
+            raise BadArguments(why, path=path, operation=operation)
+
+
 def create_request(
     chroot: Chroot, path: str, data: bytes | None, options: CreateOptions, *, with_stat: bool = False
 ) -> tuple[Op, CreateRequest | CreateTTLRequest]:
@@ -44,6 +62,7 @@ def create_request(
     check_path(path, "create", sequential=options.sequential)
     _check_options(path, options)
     acl = list(OPEN_ACL if options.acl is None else options.acl)
+    check_acl(acl, path, "create")
     full = chroot.inside(path)
     if options.ttl is not None:
         mode = CreateMode.PERSISTENT_WITH_TTL + options.sequential

@@ -57,6 +57,7 @@ from coord.errors import (
     RequestTooLarge,
     SessionExpired,
 )
+from coord.wire.brief import read_event
 from coord.wire.frames import FrameBuffer, FrameTooLarge, pack_frame
 from coord.wire.records import (
     GOODBYE_ERROR,
@@ -68,7 +69,6 @@ from coord.wire.records import (
     EventType,
     Op,
     SetWatches2Request,
-    WatcherEvent,
     Xid,
     decode_connect_reply,
 )
@@ -77,7 +77,10 @@ SEND_BYTES: Final = 256 * 1024
 XID_MAX: Final = 0x7FFFFFFF
 
 _REQUEST_HEADER = Struct(">ii")
+_pack_framed_header = Struct(">iii").pack
+"""length of the frame, xid, op"""
 _REPLY_HEADER = Struct(">iqi")
+_NOTIFICATION: Final = int(Xid.NOTIFICATION)
 
 
 class _Phase(Enum):
@@ -119,6 +122,11 @@ class Session:
     @property
     def connected(self) -> bool:
         return self._phase is _Phase.OPEN
+
+    @property
+    def quiet(self) -> bool:
+        """Has the server answered all that it was sent?"""
+        return not self._pending
 
     @property
     def has_outgoing(self) -> bool:
@@ -218,12 +226,17 @@ class Session:
         parts, self._outbox = self._outbox, []
         if self._phase is _Phase.OPEN:
             size = sum(map(len, parts))
-            while self._queue and size < SEND_BYTES:
-                call = self._queue.popleft()
-                call.xid = self._next_xid()
-                frame = self._request(call, now)
-                size += len(frame)
-                parts.append(frame)
+            queue, pending, xid = self._queue, self._pending, self._xid
+            while queue and size < SEND_BYTES:
+                call = queue.popleft()
+                call.xid = xid = xid + 1 if xid < XID_MAX else 1
+                call.sent_at = now
+                pending.append(call)
+                length = len(call.body) + _REQUEST_HEADER.size
+                parts.append(_pack_framed_header(length, xid, call.op))
+                parts.append(call.body)
+                size += length
+            self._xid = xid
         return b"".join(parts)
 
     def receive(self, data: bytes, now: float) -> None:
@@ -269,15 +282,6 @@ class Session:
 
     # -- sending ------------------------------------------------------------------------------------
 
-    def _next_xid(self) -> int:
-        self._xid = self._xid + 1 if self._xid < XID_MAX else 1
-        return self._xid
-
-    def _request(self, call: Call, now: float) -> bytes:
-        call.sent_at = now
-        self._pending.append(call)
-        return pack_frame(_REQUEST_HEADER.pack(call.xid, call.op), call.body)
-
     def _send_auth(self, credential: Credential) -> None:
         packet = AuthPacket(0, credential.scheme, credential.auth)
         self._outbox.append(pack_frame(_REQUEST_HEADER.pack(Xid.AUTH, Op.AUTH), packet.encode()))
@@ -289,7 +293,9 @@ class Session:
             call = Call(op, request.encode(), operation="setWatches")
             call.abandoned = True
             call.xid = Xid.SET_WATCHES
-            self._outbox.append(self._request(call, now))
+            call.sent_at = now
+            self._pending.append(call)
+            self._outbox.append(pack_frame(_REQUEST_HEADER.pack(call.xid, call.op), call.body))
 
     # -- receiving ----------------------------------------------------------------------------------
 
@@ -321,15 +327,17 @@ class Session:
         if len(frame) < REPLY_HEADER_BYTES:
             raise ProtocolError(f"a reply of {len(frame)} bytes has no header")
         xid, zxid, error = _REPLY_HEADER.unpack_from(frame)
-        if xid == Xid.NOTIFICATION:
+        if xid == _NOTIFICATION:
             self._receive_event(frame, zxid)
             return
         if zxid > self.last_zxid:
             self.last_zxid = zxid
-        if xid == Xid.PING and error == GOODBYE_ERROR:
+        if xid > 0:  # most of all there are
+            self._receive_answer(xid, zxid, error, frame)
+        elif xid == Xid.PING and error == GOODBYE_ERROR:
             self.moving = True
             raise ConnectionLost("the server is about to end")
-        if xid == Xid.PING:
+        elif xid == Xid.PING:
             self.lease.pong()
         elif xid == Xid.AUTH:
             self._receive_auth(error)
@@ -337,9 +345,9 @@ class Session:
             self._receive_answer(xid, zxid, error, frame)
 
     def _receive_event(self, frame: bytes, zxid: int) -> None:
-        record = WatcherEvent.from_bytes(frame, REPLY_HEADER_BYTES)
+        number, path = read_event(frame, REPLY_HEADER_BYTES)
         try:
-            event = WatchEvent(EventType(record.type), record.path, zxid)
+            event = WatchEvent(EventType(number), path, zxid)
         except ValueError:
             return  # a kind of event from the future concerns no watch of ours
         watchers = self.watches.fire(event)

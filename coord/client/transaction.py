@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 from coord.client.calls import Call
 from coord.client.paths import Chroot
-from coord.client.requests import CreateOptions, create_request, named
+from coord.client.requests import CreateOptions, check_version, create_request, named
 from coord.errors import CoordError, ErrorCode, RequestFailed, RolledBack, error_of
 from coord.wire.records import (
     ACL,
@@ -65,6 +65,7 @@ class Transaction:
     def check(self, path: str, version: int = -1) -> None:
         """The znode must exist and, unless `version` is -1, have this version."""
         full = named(self._chroot, path, "check")
+        check_version(version, path, "check")
         self._add("check", path, Op.CHECK, CheckVersionRequest(full, version))
 
     def create(
@@ -85,11 +86,15 @@ class Transaction:
 
     def set(self, path: str, data: bytes | None, *, version: int = -1) -> None:
         """As `Client.set`; the result is the new Stat."""
-        self._add("set", path, Op.SET_DATA, SetDataRequest(named(self._chroot, path, "set"), data, version))
+        full = named(self._chroot, path, "set")
+        check_version(version, path, "set")
+        self._add("set", path, Op.SET_DATA, SetDataRequest(full, data, version))
 
     def delete(self, path: str, *, version: int = -1) -> None:
         """As `Client.delete`; the result is None."""
-        self._add("delete", path, Op.DELETE, DeleteRequest(named(self._chroot, path, "delete"), version))
+        full = named(self._chroot, path, "delete")
+        check_version(version, path, "delete")
+        self._add("delete", path, Op.DELETE, DeleteRequest(full, version))
 
     async def commit(self) -> list[Result]:
         """Does all of it or, if any operation cannot be done, nothing; returns one result per operation.

@@ -35,16 +35,23 @@ from typing import Final, NamedTuple, Self, TypeVar
 import trio
 
 from coord.client.calls import Call
+from coord.client.line import RECEIVE_BYTES
 from coord.client.link import Link
 from coord.client.paths import Chroot
 from coord.client.watches import Kind, WatchEvent
 from coord.errors import BadArguments, ClientClosed, SessionExpired
-from coord.wire.records import AddWatchMode, AddWatchRequest, Op, Stat
+from coord.wire.records import REPLY_HEADER_BYTES, AddWatchMode, AddWatchRequest, Op, Stat, WatcherEvent
 
 T = TypeVar("T")
 
 EVENTS_MAX: Final = 10_000
-"""Events a persistent watch keeps for a slow reader; beyond, they are dropped and `Resynced` says so."""
+"""Events a persistent watch keeps for a slow reader; beyond, they are dropped and `Resynced` says so.
+
+A reader that takes what there is whenever it has its turn is never too slow: the link reads at most twice
+before that, and so much has room.
+"""
+_EVENT_BYTES_MIN: Final = 4 + REPLY_HEADER_BYTES + len(WatcherEvent(0, 0, "/").encode())
+assert 2 * RECEIVE_BYTES // _EVENT_BYTES_MIN < EVENTS_MAX
 
 
 class Node(NamedTuple):
@@ -52,6 +59,11 @@ class Node(NamedTuple):
 
     data: bytes
     stat: Stat
+
+
+def _outside(chroot: Chroot, event: WatchEvent) -> WatchEvent:
+    """In the caller's terms."""
+    return event._replace(path=chroot.outside(event.path)) if chroot.path else event
 
 
 class Resynced(NamedTuple):
@@ -117,7 +129,7 @@ class Watch:
     # -- as a Watcher ---------------------------------------------------------------------------------
 
     def fired(self, event: WatchEvent) -> None:
-        self._events.append(event._replace(path=self._chroot.outside(event.path)))
+        self._events.append(_outside(self._chroot, event))
         self._changed.set()
 
     def session_ended(self) -> None:
@@ -265,7 +277,7 @@ class Events(trio.abc.ReceiveChannel[WatchEvent | Resynced]):
         if len(self._events) >= EVENTS_MAX:
             self._events.clear()
             self._events.append(Resynced())
-        self._events.append(event._replace(path=self._chroot.outside(event.path)))
+        self._events.append(_outside(self._chroot, event))
         self._changed.set()
 
     def session_ended(self) -> None:

@@ -79,6 +79,8 @@ class ACL(NamedTuple):
 _STAT = Struct(">qqqqiiiqiiq")
 STAT_BYTES: Final = _STAT.size
 assert STAT_BYTES == 68
+unpack_stat: Callable[[bytes, int], tuple[int, ...]] = _STAT.unpack_from
+"""Bytes, and where a `Stat` begins in them -> its fields; raises `struct.error` where they end before it."""
 pack_stat: Callable[..., bytes] = _STAT.pack
 """The fields of a `Stat`, in order -> its bytes, for where making the `Stat` first would cost too much."""
 

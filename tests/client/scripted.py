@@ -13,6 +13,7 @@ Synopsis::
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -79,11 +80,24 @@ REPLIES: dict[int, bytes] = {
 }
 
 
+def socket_pair() -> tuple[trio.abc.Stream, trio.abc.Stream]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    return trio.SocketStream(_with_trio(near)), trio.SocketStream(_with_trio(far))
+
+
+def _with_trio(sock: socket.socket) -> trio.socket.SocketType:
+    return trio.socket.from_stdlib_socket(sock)
+
+
 class ScriptedServer:
     """What it does next is in its attributes."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.timeout_ms = 12_000
+        self.over_sockets = False
+        """its connections are sockets, as the client has them in earnest, rather than streams in memory"""
         self.silent = False
         """hears everything, says nothing"""
         self.refusing = False
@@ -122,7 +136,7 @@ class ScriptedServer:
         self.attempts.append(address.host)
         if self.refusing:
             raise OSError("connection refused")
-        near, far = trio.testing.memory_stream_pair()
+        near, far = socket_pair() if self.over_sockets else trio.testing.memory_stream_pair()
         self._nursery.start_soon(self._serve, far, address.host.name)
         return near
 
@@ -143,10 +157,11 @@ class ScriptedServer:
         for stream in list(self._streams):
             await trio.aclose_forcefully(stream)
 
-    async def notify(self, event: EventType, path: str) -> None:
+    async def notify(self, event: EventType, path: str, times: int = 1) -> None:
+        """Sends the event, so many times in one go."""
         header = pack_reply_header(Xid.NOTIFICATION, -1, 0)
         for stream in self._streams:
-            await stream.send_all(pack_frame(header, WatcherEvent(event, 3, path).encode()))
+            await stream.send_all(pack_frame(header, WatcherEvent(event, 3, path).encode()) * times)
 
     # -- one connection -------------------------------------------------------------------------------
 

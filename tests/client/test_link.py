@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import coord
 from coord import Loss, SessionState
 from coord.client.calls import SessionHandle
+from coord.client.watching import EVENTS_MAX
 from coord.errors import ErrorCode
 from coord.wire.records import ChildrenReply, EventType, Op
 from tests.client.scripted import PASSWORD, client_of, lose_first, open_scripted
@@ -571,6 +572,17 @@ async def test_a_persistent_watch_says_where_events_may_be_missing(autojump_cloc
                 async with zk.add_watch("/a", recursive=False):
                     raise AssertionError("both modes on one path")
         await server.heard(Op.REMOVE_WATCHES)
+
+
+@pytest.mark.trio
+async def test_a_reader_that_takes_what_there_is_loses_nothing_in_a_storm(autojump_clock: MockClock) -> None:
+    storm = 10 * EVENTS_MAX
+    async with open_scripted() as server:
+        server.over_sockets = True
+        async with client_of(server) as zk, zk.add_watch("/") as events, trio.open_nursery() as nursery:
+            nursery.start_soon(server.notify, EventType.DATA_CHANGED, "/", storm)
+            for _ in range(storm):
+                assert isinstance(await events.receive(), coord.WatchEvent)
 
 
 @pytest.mark.trio

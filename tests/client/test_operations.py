@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -91,6 +92,40 @@ async def test_a_bad_path_never_leaves(zk: Client) -> None:
     for call in calls:
         with pytest.raises(coord.BadArguments):
             await call
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("version", [2**40, 2**31, -(2**31) - 1])
+async def test_a_number_that_the_protocol_has_no_room_for_never_leaves(version: int, zk: Client) -> None:
+    acl = [ACL(version, Id("world", "anyone"))]
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "set": lambda: zk.set("/a", b"", version=version),
+        "delete": lambda: zk.delete("/a", version=version),
+        "set_acl": lambda: zk.set_acl("/a", coord.OPEN_ACL, version=version),
+        "create": lambda: zk.create("/a", acl=acl),
+    }
+    for operation, call in calls.items():
+        with pytest.raises(coord.BadArguments, match=str(version)) as caught:
+            await call()
+        assert (caught.value.path, caught.value.operation) == ("/a", operation)
+    noted: dict[str, Callable[[coord.Transaction], None]] = {
+        "check": lambda tx: tx.check("/a", version),
+        "set": lambda tx: tx.set("/a", b"", version=version),
+        "delete": lambda tx: tx.delete("/a", version=version),
+        "create": lambda tx: tx.create("/a", acl=acl),
+    }
+    for operation, note in noted.items():
+        with pytest.raises(coord.BadArguments, match=str(version)) as caught:
+            note(zk.transaction())
+        assert (caught.value.path, caught.value.operation) == ("/a", operation)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("version", [2**31 - 1, -(2**31)])
+async def test_a_number_that_fits_is_the_servers_to_judge(version: int, zk: Client) -> None:
+    await zk.create("/a")
+    with pytest.raises(coord.BadVersion):
+        await zk.set("/a", b"", version=version)
 
 
 # -- errors ---------------------------------------------------------------------------------------------

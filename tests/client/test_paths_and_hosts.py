@@ -7,9 +7,11 @@ from random import Random
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coord.client.hosts import PAUSE_SECONDS_MAX, Address, Addresses, Host, parse_connect_string
-from coord.client.paths import Chroot, check_path, join, parent_of
+from coord.client.paths import Chroot, check_path, fault, join, parent_of
 from coord.errors import BadArguments
 
 
@@ -67,6 +69,16 @@ def test_paths_refused(path: str) -> None:
     with pytest.raises(BadArguments) as caught:
         check_path(path, "get")
     assert (caught.value.path, caught.value.operation) == (path, "get")
+
+
+@given(st.text(alphabet="/.a0\n\x7f\u00e4\ud800\uffff\U00010000", max_size=8))
+def test_a_path_is_refused_if_and_only_if_something_is_wrong_with_it(path: str) -> None:
+    try:
+        check_path(path, "get")
+    except BadArguments:
+        assert fault(path)
+    else:
+        assert not fault(path)
 
 
 def test_a_sequential_path_may_end_in_a_slash() -> None:

@@ -79,6 +79,11 @@ def zookeeper_server() -> Iterator[str]:
             process.wait()
 
 
+def zookeeper_classpath() -> str:
+    """Its jars; "" where they are not installed."""
+    return ":".join(str(_JAVA / f"{jar}.jar") for jar in _JARS) if (_JAVA / "zookeeper.jar").exists() else ""
+
+
 def _command(directory: Path, port: int) -> list[str]:
     config, logging = directory / "zoo.cfg", directory / "log4j.properties"
     config.write_text(
@@ -88,7 +93,7 @@ def _command(directory: Path, port: int) -> list[str]:
     logging.write_text(_LOGGING)
     return [
         *("java", "-Xmx512m", f"-Dlog4j.configuration=file:{logging}"),
-        *("-cp", ":".join(str(_JAVA / f"{jar}.jar") for jar in _JARS)),
+        *("-cp", zookeeper_classpath()),
         *("org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)),
     ]
 

@@ -237,8 +237,9 @@ class ClientSockets:
 
     def _close(self) -> None:
         for connection in list(self._shell.replica.lobby.connections):
-            if isinstance(connection.carrier, ClientSocket):
-                connection.carrier.flush()
-                connection.carrier.close("")
+            carrier = connection.carrier
+            if isinstance(carrier, ClientSocket):
+                carrier.flush()
+                carrier.close("")
         self._selector.close()
         self._listener.close()

@@ -155,6 +155,7 @@ class Connection:
             self.phase = Phase.CLOSED
             self.close_reason = self.close_reason or reason
             self._pipeline.clear()
+            self.carrier = None  # each knows the other: apart, both are gone at once (see `server.garbage`)
             self.replica.lobby.forget(self)
 
     # -- bytes in -------------------------------------------------------------------------------------

@@ -34,13 +34,13 @@ def print_table(title: str, columns: Mapping[str, Sequence[Figure]]) -> None:
     width = max([len(title), *(len(name) for name, _ in names)])
     print(f"{title:{width}}  {'':12}" + "".join(f"{column:>14}" for column in columns))
     for name, unit in names:
-        cells = [_value_of(name, figures) for figures in columns.values()]
+        cells = [_value_of(name, unit, figures) for figures in columns.values()]
         print(f"{name:{width}}  {unit:12}" + "".join(f"{cell:>14}" for cell in cells))
     print(flush=True)
 
 
-def _value_of(name: str, figures: Sequence[Figure]) -> str:
-    return next((shown(figure.value) for figure in figures if figure.name == name), "")
+def _value_of(name: str, unit: str, figures: Sequence[Figure]) -> str:
+    return next((shown(one.value) for one in figures if (one.name, one.unit) == (name, unit)), "")
 
 
 def shown(value: float) -> str:

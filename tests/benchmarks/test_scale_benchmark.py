@@ -7,6 +7,7 @@ import re
 import pytest
 
 from benchmarks import scale
+from benchmarks.figures import Figure, print_table
 from benchmarks.probe import Timed, p99, worst
 
 TINY = [
@@ -39,6 +40,13 @@ def test_a_part_that_is_not_there_is_a_usage_error(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         scale.main(["everything"])
     assert "everything" in capsys.readouterr().err
+
+
+def test_figures_stand_beside_each_other_by_name_and_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    ours = [Figure("CPU", "us/read", 1.0), Figure("CPU", "us/write", 2.0)]
+    print_table("many", {"coord": ours, "zookeeper": [Figure("CPU", "us/write", 300.0)]})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:3] == [["CPU", "us/read", "1.00"], ["CPU", "us/write", "2.00", "300"]]
 
 
 def test_percentiles() -> None:

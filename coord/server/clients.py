@@ -193,6 +193,7 @@ class Listener:
 
     def _close(self) -> None:
         for connection in list(self._replica.lobby.connections):
-            if isinstance(connection.carrier, ClientSocket):
-                connection.carrier.flush()
-                connection.carrier.close("")
+            carrier = connection.carrier
+            if isinstance(carrier, ClientSocket):
+                carrier.flush()
+                carrier.close("")

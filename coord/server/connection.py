@@ -153,6 +153,7 @@ class Connection:
             self.close_reason = self.close_reason or reason
             self._pipeline.clear()
             self.count()
+            self.carrier = None  # each knows the other: apart, both are gone at once (see `server.garbage`)
             self.replica.lobby.forget(self)
 
     # -- bytes in -------------------------------------------------------------------------------------

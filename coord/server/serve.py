@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import trio
 from coord import logs
 from coord.config import Config
 from coord.errors import ConfigError, CoordError
+from coord.server.garbage import sparing_collector
 from coord.server.server import Server
 
 log = logging.getLogger("coord.server")
@@ -52,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
     _allow_open_files()
     status = EXIT_OK
     try:
-        trio.run(serve, config, options.until_input_ends)
+        with sparing_collector() as loaded:
+            trio.run(serve, config, options.until_input_ends, loaded)
     except* (CoordError, OSError) as group:
         for failure in _leaves(group):
             log.error("the server ends: %s", failure)
@@ -60,13 +62,13 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
-async def serve(config: Config, until_input_ends: bool = False) -> None:
+async def serve(config: Config, until_input_ends: bool, loaded: Callable[[], None]) -> None:
     """A server until SIGTERM or SIGINT (or standard input) ends it, the second one at once; what it cannot
-    survive is raised."""
+    survive is raised. `loaded` is called once its state is."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             server = Server(config)
-            nursery.start_soon(server.run)
+            nursery.start_soon(_run, server, loaded)
             if until_input_ends:
                 nursery.start_soon(_end_with_input, nursery.cancel_scope)
             retiring = False
@@ -77,6 +79,12 @@ async def serve(config: Config, until_input_ends: bool = False) -> None:
                 retiring = True
                 nursery.start_soon(_retire, server, nursery.cancel_scope)
             nursery.cancel_scope.cancel()
+
+
+async def _run(server: Server, loaded: Callable[[], None]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        loaded()
 
 
 async def _retire(server: Server, scope: trio.CancelScope) -> None:

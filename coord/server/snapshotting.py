@@ -19,7 +19,7 @@ import trio
 from coord.errors import CoordError
 from coord.logs import fields
 from coord.server.disk import Disk
-from coord.storage import snapshots
+from coord.storage.files import delete_files
 
 log = logging.getLogger("coord.storage")
 
@@ -41,13 +41,20 @@ async def run_snapshots(
             while True:
                 newest = due.receive_nowait()
         zxid, digest = newest
-        if await _make(disk, directory, zxid, digest):
-            await _purge(disk, directory, keep)
+        oldest = await _make(disk, directory, zxid, digest, keep)
+        if oldest:
+            await _purge(disk, oldest)
 
 
-async def _make(disk: Disk, directory: Path, zxid: int, digest: int) -> bool:
+async def _make(disk: Disk, directory: Path, zxid: int, digest: int, keep: int) -> int:
+    """The zxid of the oldest snapshot that is kept; 0 if no snapshot was made."""
     segments = [segment for segment in await disk.closed_segments() if segment.last_zxid <= zxid]
-    request = {"directory": str(directory), "segments": [[str(s.path), *s[1:]] for s in segments]}
+    request = {
+        "directory": str(directory),
+        "segments": [[str(segment.path), *segment[1:]] for segment in segments],
+        "expected": [zxid, digest],
+        "keep": keep,
+    }
     started = trio.current_time()
     # Nothing is lost by a snapshot that fails: the log is kept, and the next one is tried later.
     try:
@@ -61,13 +68,13 @@ async def _make(disk: Disk, directory: Path, zxid: int, digest: int) -> bool:
         )
     except OSError as error:  # no memory, no processes, no file descriptors left
         log.error("the snapshot failed: its process cannot be started: %s", error.strerror)
-        return False
+        return 0
     if child.returncode != 0:
         log.error("the snapshot failed: %s", child.stderr.decode("utf-8", "replace").strip())
-        return False
+        return 0
     result = json.loads(child.stdout)
     if result["zxid"] > zxid:
-        return False  # a snapshot of another member took the place of the log meanwhile
+        return 0  # a snapshot of another member took the place of the log meanwhile
     if (result["zxid"], result["digest"]) != (zxid, digest):
         raise StateDiverged(
             f"the log gives digest {result['digest']:x} at zxid 0x{result['zxid']:x}, "
@@ -79,12 +86,14 @@ async def _make(disk: Disk, directory: Path, zxid: int, digest: int) -> bool:
             zxid=f"0x{zxid:x}", entries=result["entries"], seconds=round(trio.current_time() - started, 3)
         ),
     )
-    return True
+    return int(result["oldest"])
 
 
-async def _purge(disk: Disk, directory: Path, keep: int) -> None:
-    oldest = await trio.to_thread.run_sync(snapshots.purge, directory, keep)
-    for path in await disk.purge(oldest):
+async def _purge(disk: Disk, oldest: int) -> None:
+    # Deleted while the log is written: a file system takes its time for a large file.
+    purged = await disk.purge(oldest)
+    await trio.to_thread.run_sync(delete_files, purged)
+    for path in purged:
         log.info("purged", extra=fields(file=path.name))
 
 

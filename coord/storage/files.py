@@ -22,12 +22,19 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from coord.errors import CoordError
 
 TEMPORARY = ".temporary"
+
+SYNCED_BYTES = 1024 * 1024
+"""A large file becomes durable in pieces of this size: whoever syncs another file of the same disk meanwhile
+(the log) waits for one piece, not for all that was written."""
+
+GIVEN_BACK_BYTES = 8 * 1024 * 1024
+"""The same for what a large file gives back before it is deleted."""
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -127,9 +134,14 @@ def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     with naming(path):
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("wb", SYNCED_BYTES) as file:
+                unsynced = 0
                 for part in parts:
-                    file.write(part)
+                    unsynced += file.write(part)
+                    if unsynced >= SYNCED_BYTES:
+                        file.flush()
+                        sync_data(file.fileno())
+                        unsynced = 0
                 file.flush()
                 sync_data(file.fileno())
             temporary.rename(path)
@@ -137,6 +149,28 @@ def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
             temporary.unlink(missing_ok=True)
             raise
         fsync_directory(path.parent)
+
+
+def empty_gently(path: Path) -> None:
+    """Shrinks the file to nothing in small durable steps. What a file system gives back at once (and tells
+    the disk of) when a large file is deleted makes every sync of that moment wait. Raises `StorageFailed`.
+    """
+    with naming(path), path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        while size:
+            size = max(0, size - GIVEN_BACK_BYTES)
+            file.truncate(size)
+            sync_data(file.fileno())
+
+
+def delete_files(paths: Sequence[Path]) -> None:
+    """Deletes files of one directory, durably, the first one first. Raises `StorageFailed`."""
+    for path in paths:
+        with naming(path):
+            path.unlink()
+    if paths:
+        with naming(paths[0].parent):
+            fsync_directory(paths[0].parent)
 
 
 def remove_leftovers(directory: Path) -> list[Path]:

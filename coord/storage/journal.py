@@ -71,7 +71,8 @@ class Journal(Protocol):
         """The files that will not be written to any more, oldest first."""
 
     def purge(self, upto_zxid: int) -> list[Path]:
-        """Deletes closed segments that end at or before `upto_zxid`; returns the files deleted."""
+        """Lets go of closed segments that end at or before `upto_zxid`: their files, oldest first, are the
+        caller's to delete, in that order."""
 
     def close(self) -> None:
         """Makes everything durable and lets go of the files."""

@@ -151,21 +151,15 @@ class Log:
         self.last_zxid = after_zxid
 
     def purge(self, upto_zxid: int) -> list[Path]:
-        """Deletes closed segments that end at or before `upto_zxid`, oldest first; returns the files deleted.
+        """Lets go of closed segments that end at or before `upto_zxid`. Their files, oldest first, are the
+        caller's to delete in that order (`files.delete_files`); until then they do no harm.
 
         A snapshot at or after `upto_zxid` must be durable.
         """
         self._check()
-        deleted = [
-            segment.path for segment in takewhile(lambda one: one.last_zxid <= upto_zxid, self._closed)
-        ]
-        with self._poisoning():
-            for path in deleted:
-                path.unlink()
-                del self._closed[0]
-            if deleted:
-                fsync_directory(self.directory)
-        return deleted
+        purged = [segment.path for segment in takewhile(lambda one: one.last_zxid <= upto_zxid, self._closed)]
+        del self._closed[: len(purged)]
+        return purged
 
     def close(self) -> None:
         """Makes everything durable and lets go of the files. A poisoned log is let go as it is."""

@@ -75,7 +75,7 @@ class MemoryLog:
         return []
 
     def purge(self, upto_zxid: int) -> list[Path]:
-        """Forgets what `Log.purge` would delete; there is no file to name."""
+        """Forgets what `Log.purge` would let go of; there is no file to name."""
         limit = max((zxid for zxid in self._rolled if zxid <= upto_zxid), default=self._after_zxid)
         kept = [record for record in self._records if record[1] > limit]
         self._durable -= len(self._records) - len(kept)

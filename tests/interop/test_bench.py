@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.java import missing_zookeeper
 from coord.cli.bench.workload import OPERATIONS
-from tests.servers import Flavour, ServerProcess, missing_zookeeper
+from tests.servers import Flavour, ServerProcess
 
 pytestmark = [
     pytest.mark.java,

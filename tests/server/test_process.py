@@ -273,7 +273,9 @@ def test_the_snapshot_s_process_runs_nothing_from_the_folder_the_server_is_in(tm
         [sys.executable, "-P", "-m", "coord.server.fold"],
         env=fold_environment(),
         cwd=tmp_path,
-        input=json.dumps({"directory": str(tmp_path / "snapshots"), "segments": []}),
+        input=json.dumps(
+            {"directory": str(tmp_path / "snapshots"), "segments": [], "expected": [0, 0], "keep": 1}
+        ),
         capture_output=True,
         text=True,
         timeout=20,

@@ -19,4 +19,4 @@ async def test_a_snapshot_that_was_installed_meanwhile_takes_its_place(tmp_path:
     machine.zxid = 10
     snapshots.save(tmp_path, machine.zxid, machine.digest, machine.snapshot())
     digest_before = machine.digest + 1
-    assert not await _make(MemoryDisk(MemoryLog()), tmp_path, 5, digest_before)
+    assert not await _make(MemoryDisk(MemoryLog()), tmp_path, 5, digest_before, keep=1)

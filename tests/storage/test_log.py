@@ -12,7 +12,7 @@ import pytest
 
 from coord.limits import RECORD_BYTES_MAX
 from coord.storage.appender import ROOM_BYTES
-from coord.storage.files import StorageFailed
+from coord.storage.files import StorageFailed, delete_files
 from coord.storage.journal import Journal, follows
 from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
@@ -125,6 +125,15 @@ def test_roll_and_purge(tmp_path: Path) -> None:
     assert log.purge(1) == []
     assert log.purge(3) == [first.path]
     assert log.purge(5) == [second.path]  # never the one that is written
+    assert log.closed_segments() == []
+    assert [record[0] for record in log.records(4)] == [5]
+    log.close()
+
+    log = Log.open(tmp_path)  # a crash came before they were deleted
+    assert log.closed_segments()[:2] == [first, second]
+    assert [record[0] for record in log.records(4)] == [5]
+    delete_files(log.purge(4))
+    assert not first.path.exists()
     assert [record[0] for record in log.records(4)] == [5]
     log.close()
 
@@ -261,7 +270,7 @@ def test_a_segment_purged_while_it_is_read(tmp_path: Path) -> None:
     fill(log, 1, 1)
     log.roll()
     records = log.records(0)
-    log.purge(1)
+    delete_files(log.purge(1))
     with pytest.raises(StorageFailed, match=r"log\.0000000000000001"):
         next(records)
     log.close()

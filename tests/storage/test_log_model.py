@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from coord.storage.files import StorageDamaged
+from coord.storage.files import StorageDamaged, delete_files
 from coord.storage.log import Log
 from coord.storage.memory import MemoryLog
 from coord.storage.segments import MARKER
@@ -106,7 +106,7 @@ class LogModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def purge(self, data: st.DataObject) -> None:
         upto = data.draw(st.sampled_from([0, self.begins, *(r[1] for r in self.records[: self.durable])]))
-        self.log.purge(upto)
+        delete_files(self.log.purge(upto))
         self.snapshot = max(self.snapshot, upto)
         gone = [zxid for zxid in self.ends if zxid <= upto]
         if gone:

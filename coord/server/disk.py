@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 IN_PLACE_BYTES_MAX = 1024 * 1024
 QUICK_SECONDS = 0.002
+"""what a write in place may take without any debt"""
 DEBT = 50
 DEBT_SECONDS_MAX = 1.0
 
@@ -122,8 +123,10 @@ class MemoryDisk:
 
 
 class ThreadedDisk:
-    def __init__(self, log: Log, directory: Path) -> None:
+    def __init__(self, log: Log, directory: Path, clock: Callable[[], float] = monotonic) -> None:
+        """`clock`, in seconds, tells how long a write in place took."""
         self.busy = False
+        self._clock = clock
         self._log = log
         self._directory = directory
         self._next: tuple[Work, bool] | None = None
@@ -143,7 +146,7 @@ class ThreadedDisk:
         if self._next is None:
             return None
         (work, roll), self._next = self._next, None
-        began = monotonic()
+        began = self._clock()
         in_debt = self._in_debt_until > began + DEBT_SECONDS_MAX
         if roll or in_debt or self._turn.locked() or not _is_small(work):
             self._for_thread = (work, roll)
@@ -155,7 +158,7 @@ class ThreadedDisk:
             self._failure = failure  # for `run` to raise; until then the disk stays busy
             self._wake.set()
             return None
-        ended = monotonic()
+        ended = self._clock()
         if ended - began > QUICK_SECONDS:
             self._in_debt_until = max(self._in_debt_until, ended) + DEBT * (ended - began)
         self.busy = False

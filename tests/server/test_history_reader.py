@@ -118,6 +118,7 @@ async def test_a_disk_reads_while_it_writes(tmp_path: Path, log: Log) -> None:
         for ticket in range(1, 20):
             first = 31 + 10 * (ticket - 1)
             disk.begin(Work(ticket, proposals=proposals(first, first + 9), epochs=Epochs(1, 1)), roll=True)
+            disk.finish()
             while disk.busy:
                 _, found = await disk.read_history(Fetch(LINK, 5, 1000))
                 assert found == proposals(6, found[-1].last_zxid)

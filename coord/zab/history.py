@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from coord.wire.members import Proposal
 
 COUNTER_MAX = 0xFFFFFFFF
-RECENT_BYTES_MAX = 32 * 1024 * 1024
+RECENT_BYTES_MAX = 16 * 1024 * 1024
 """Proposals kept in memory for followers that were away for a moment; older ones are on disk."""
 
 

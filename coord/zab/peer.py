@@ -80,7 +80,7 @@ Addressee = int | Link
 """a member on the election network, or a link"""
 _SELF = Link(0, 0)
 
-IN_FLIGHT_BYTES_MAX = RECENT_BYTES_MAX // 4
+IN_FLIGHT_BYTES_MAX = RECENT_BYTES_MAX // 2
 """Less than what is kept in memory: a slow follower goes on from there."""
 
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench-recipes test-zookeeper docs screenshots clean
+.PHONY: help demo test lint format crash sim sim-mutants nemesis failover recipes-soak bench bench-client bench-scale bench-recipes test-zookeeper docs screenshots clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,6 +42,15 @@ failover: $(VENV)/.ready  ## kill the leader 20 times under load: how long the c
 SOAK_SECONDS ?= 300
 recipes-soak: $(VENV)/.ready  ## 20 processes of three libraries want the same locks, permits and items, and are killed (5 minutes)
 	$(BIN)/python -m tests.recipes.soak --seconds $(SOAK_SECONDS)
+
+bench: $(VENV)/.ready  ## server, client, recipes and scale, in small: beside Apache ZooKeeper where that is installed (6 minutes)
+	$(BIN)/python -m benchmarks
+
+bench-client: $(VENV)/.ready  ## the clients beside kazoo and aiozk, on one server: calls, watches, memory (2 minutes)
+	$(BIN)/python -m benchmarks.client
+
+bench-scale: $(VENV)/.ready  ## many znodes, sessions, watches, waiters and members, beside Apache ZooKeeper (10 minutes)
+	$(BIN)/python -m benchmarks.scale
 
 bench-recipes: $(VENV)/.ready  ## the recipes beside kazoo's, on one server: hand-overs, wake-ups, throughput (3 minutes)
 	$(BIN)/python -m benchmarks.recipes

@@ -19,7 +19,10 @@ SELECTION: Final = (
     ("server", "--members", "3", "--quick", "--rounds", "1", "--kills", "3"),
     ("client", "--rounds", "1"),
     ("recipes", "--quick"),
-    ("scale", "--znodes", "50000", "--sessions", "1000", "--watches", "1000", "--waiters", "100"),
+    (
+        *("scale", "--znodes", "50000", "--sessions", "1000", "--watches", "1000", "--waiters", "100"),
+        *("--seconds", "2"),
+    ),
 )
 """Modules of this package, and their arguments."""
 

@@ -1,17 +1,18 @@
 """``python -m benchmarks.charts``: the pictures of the benchmark's figures, drawn from the stored data.
 
 Owns which figures are in which picture, and how they are written. The data are what ``python -m
-benchmarks.server --json`` wrote: ``benchmarks/data/server-3.json`` and ``server-1.json``.
+benchmarks.server --json`` wrote: ``benchmarks/data/server-3.json`` and ``server-1.json``. The tables of the
+same figures in the documents are written by the same command; what stands in them is `documents`' business.
 
 Rules that hold here:
 
-- Nothing is measured and nothing rounded but for display; equal data gives equal pictures.
+- Nothing is measured and nothing rounded but for display; equal data gives equal pictures and tables.
 - The machine, the versions and the date stand in each picture, as they stand in the data.
 
 Synopsis::
 
-    python -m benchmarks.charts  # writes docs/images/bench-*.svg
-    python -m benchmarks.charts --data DIR --into DIR
+    python -m benchmarks.charts  # writes docs/images/bench-*.svg, and the tables of `DOCUMENTS`
+    python -m benchmarks.charts --data DIR --into DIR --documents FILE
 """
 
 from __future__ import annotations
@@ -22,18 +23,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
+from benchmarks.documents import NAMES, Data, source, with_figures
 from benchmarks.drawing import Chart, Group, Panel, draw
 
 HERE: Final = Path(__file__).parent
 DATA: Final = HERE / "data"
 IMAGES: Final = HERE.parent / "docs" / "images"
 FILES: Final = {"Three members": "server-3.json", "One server": "server-1.json"}
-NAMES: Final = {"coord": "coord", "zookeeper": "Apache ZooKeeper"}
-
-Data = Mapping[str, Any]
-"""What one run of the benchmark has written."""
+DOCUMENTS: Final = (HERE.parent / "README.md", HERE.parent / "docs" / "explanation" / "speed.md")
+"""Those with a place for the tables."""
 
 
 def charts(runs: Mapping[str, Data]) -> dict[str, str]:
@@ -62,7 +62,7 @@ def _by_row(
         panels.append(Panel(heading, groups, _ratio(data)))
     how = "50x20: 50 connections with 20 requests under way on each"
     return Chart(
-        title, f"{which}; each pair has a scale of its own. {how}.", _series(runs), panels, _source(runs)
+        title, f"{which}; each pair has a scale of its own. {how}.", _series(runs), panels, source(runs)
     )
 
 
@@ -84,7 +84,7 @@ def _footprint(runs: Mapping[str, Data]) -> Chart:
         "Shorter bars are better; each pair has a scale of its own. "
         "Failover: from the leader's kill -9 to a client's next acknowledged write."
     )
-    return Chart("Start, memory, failover", subtitle, _series(runs), panels, _source(runs))
+    return Chart("Start, memory, failover", subtitle, _series(runs), panels, source(runs))
 
 
 def _group(label: str, values: Sequence[float], write: Callable[[float], str]) -> Group:
@@ -98,13 +98,6 @@ def _ratio(data: Data) -> str:
 
 def _series(runs: Mapping[str, Data]) -> list[str]:
     return [NAMES[kind] for kind in next(iter(runs.values()))["sides"]]
-
-
-def _source(runs: Mapping[str, Data]) -> str:
-    data = next(iter(runs.values()))
-    rounds = len(data["sides"]["coord"]["start_seconds"])
-    how = "One round" if rounds == 1 else f"Medians of {rounds} rounds"
-    return f"{data['machine']}. {data['versions']}. {how}, {data['date']}"
 
 
 # -- how figures are written ----------------------------------------------------------------------------
@@ -141,6 +134,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR")
     parser.add_argument("--into", type=Path, default=IMAGES, metavar="DIR")
+    parser.add_argument("--documents", type=Path, nargs="*", default=DOCUMENTS, metavar="FILE")
     options = parser.parse_args(argv)
     try:
         runs = {
@@ -152,6 +146,9 @@ def main(argv: Sequence[str]) -> int:
     for name, picture in charts(runs).items():
         (options.into / name).write_text(picture, encoding="utf-8")
         print(options.into / name)
+    for document in options.documents:
+        document.write_text(with_figures(document.read_text("utf-8"), runs), encoding="utf-8")
+        print(document)
     return 0
 
 

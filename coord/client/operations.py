@@ -329,8 +329,9 @@ class Operations:
     async def _reply(self, call: Call, record: type[R]) -> R:
         return record.from_bytes(await self._link.ask(call), REPLY_HEADER_BYTES)
 
+    # The methods that are one request and one reply (unless linearizable), and what makes that of each. For
+    # the bridge, and not for users: so it is no docstring, which the reference would show.
     SINGLES: ClassVar[dict[Callable[..., Any], Callable[..., Single[Any]]]]
-    """The methods that are one request and one reply (unless linearizable), and what makes that of each."""
 
 
 Operations.SINGLES = {

@@ -1,4 +1,4 @@
-"""The charts: they show the figures, need nothing from elsewhere, and are those of the stored data."""
+"""Charts and tables: they show the figures, need nothing from elsewhere, and are those of the stored data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import charts
-from benchmarks.charts import DATA, FILES, IMAGES
+from benchmarks.charts import DATA, DOCUMENTS, FILES, IMAGES
+from benchmarks.documents import BEGIN, END, figures, with_figures
 from benchmarks.drawing import Chart, Group, Panel, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -84,6 +85,65 @@ def test_the_stored_pictures_are_those_of_the_stored_data() -> None:
         assert (IMAGES / name).read_text("utf-8") == picture, (
             f"{name}: python -m benchmarks.charts draws it anew"
         )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[document.name for document in DOCUMENTS])
+def test_the_tables_of_the_documents_are_those_of_the_stored_data(document: Path) -> None:
+    runs = {heading: json.loads((DATA / name).read_text("utf-8")) for heading, name in FILES.items()}
+    text = document.read_text("utf-8")
+    assert text == with_figures(text, runs), f"{document.name}: python -m benchmarks.charts writes it anew"
+
+
+def test_a_table_has_medians_and_ratios_and_says_where_coord_is_not_ahead() -> None:
+    text = figures(
+        {
+            "Three members": _data(coord=_side(2, 3), zookeeper=_side(1, 3)),
+            "One server": _data(coord=_side(1, 0), zookeeper=_side(1.001, 0)),
+        }
+    )
+    assert "| reads <1x1> | 4,000 | 2,000 | 2.00 | 0.50 |" in text
+    assert (
+        "| Three members: a write's wait when the leader is killed, median (worst) | 0.50 s (0.75 s) |"
+        in text
+    )
+    assert "One server: a write's wait" not in text
+    assert (
+        "coord is not ahead in: *reads <1x1>* (one server: 1.00 of the operations and 1.00 of the p99)."
+        in text
+    )
+    assert "2 cores. coord 1. Medians of 3 rounds, 2026-01-31." in text
+
+
+def test_where_coord_is_ahead_everywhere_that_is_said() -> None:
+    text = figures({"One server": _data(coord=_side(2, 0), zookeeper=_side(1, 0))})
+    assert "coord is not ahead in: none of these rows." in text
+
+
+def test_a_table_of_coord_alone_compares_nothing() -> None:
+    text = figures({"One server": _data(coord=_side(2, 0))})
+    assert "| reads <1x1> | 4,000 |\n" in text
+    assert "ahead" not in text
+
+
+def test_only_what_is_between_the_comments_is_written() -> None:
+    runs = {"One server": _data(coord=_side(2, 0))}
+    once = with_figures(f"before\n{BEGIN}\nold\n{END}\nafter\n", runs)
+    assert once == f"before\n{BEGIN}\n\n{figures(runs)}\n{END}\nafter\n"
+    assert with_figures(once, runs) == once
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}", f"{BEGIN}{END}{END}"])
+def test_a_document_without_one_place_for_figures_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no place for figures"):
+        with_figures(text, {"One server": _data(coord=_side(2, 0))})
+
+
+def test_the_command_writes_pictures_and_documents(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text(f"{BEGIN}{END}", encoding="utf-8")
+    assert charts.main(["--into", str(tmp_path), "--documents", str(document)]) == 0
+    assert "| reads 1x1 |" in document.read_text("utf-8")
+    assert {one.name for one in tmp_path.glob("*.svg")} == {one.name for one in IMAGES.glob("bench-*.svg")}
 
 
 def test_without_data_it_says_where_they_come_from(

@@ -15,12 +15,12 @@ import sys
 from typing import Final
 
 SELECTION: Final = (
-    ("server", "--members", "1", "--quick", "--rounds", "2"),
+    ("server", "--members", "1", "--quick", "--rounds", "1"),
     ("server", "--members", "3", "--quick", "--rounds", "1", "--kills", "3"),
     ("client", "--rounds", "1"),
     ("recipes", "--quick"),
     (
-        *("scale", "--znodes", "50000", "--sessions", "1000", "--watches", "1000", "--waiters", "100"),
+        *("scale", "--znodes", "20000", "--sessions", "500", "--watches", "500", "--waiters", "50"),
         *("--seconds", "2"),
     ),
 )

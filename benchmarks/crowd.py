@@ -23,7 +23,8 @@ from typing import Final, Self
 
 from benchmarks.wire import PING_FRAME, Frames, Refused, connect_frame, frame
 
-GREETED_AT_ONCE: Final = 200
+GREETED_AT_ONCE: Final = 50
+"""Apache ZooKeeper closes a connection that has waited ten seconds for its session."""
 RECEIVE_BYTES: Final = 1 << 18
 PATIENCE_SECONDS: Final = 30.0
 

@@ -39,7 +39,7 @@ from coord.limits import GREETING_BYTES_MAX, GREETING_SECONDS
 from coord.wire.frames import pack_frame
 from coord.wire.jute import INT
 
-VERSION: Final = 1
+VERSION: Final = 2
 _NONCE_BYTES: Final = 32
 _MAGIC: Final = "coord"
 

@@ -171,14 +171,15 @@ GARBAGE = [
     b"\xff" * 10_000,
     pack_frame(b""),
     pack_frame(b"\x81" * 500),
-    pack_frame(cbor2.dumps(["coord", 1, "peer", 2, 1])),
-    pack_frame(cbor2.dumps(["coord", 2, "peer", 2, 1, bytes(32)])),
-    pack_frame(cbor2.dumps(["coord", 1, "peer", 9, 1, bytes(32)])),
-    pack_frame(cbor2.dumps(["coord", 1, "peer", 1, 1, bytes(32)])),
-    pack_frame(cbor2.dumps(["coord", 1, "peer", 2, 3, bytes(32)])),
-    pack_frame(cbor2.dumps(["coord", 1, "x" * 400, 2, 1, bytes(32)])),
-    pack_frame(cbor2.dumps(["coord", 1, "peer", 2, 1, bytes(32)])) + pack_frame(cbor2.dumps([b"x"])),
-    pack_frame(cbor2.dumps(["coord", 1, "election", 2, 1, bytes(32)])) + pack_frame(b"x"),
+    pack_frame(cbor2.dumps(["coord", handshake.VERSION, "peer", 2, 1])),
+    pack_frame(cbor2.dumps(["coord", 3, "peer", 2, 1, bytes(32)])),
+    pack_frame(cbor2.dumps(["coord", handshake.VERSION, "peer", 9, 1, bytes(32)])),
+    pack_frame(cbor2.dumps(["coord", handshake.VERSION, "peer", 1, 1, bytes(32)])),
+    pack_frame(cbor2.dumps(["coord", handshake.VERSION, "peer", 2, 3, bytes(32)])),
+    pack_frame(cbor2.dumps(["coord", handshake.VERSION, "x" * 400, 2, 1, bytes(32)])),
+    pack_frame(cbor2.dumps(["coord", handshake.VERSION, "peer", 2, 1, bytes(32)]))
+    + pack_frame(cbor2.dumps([b"x"])),
+    pack_frame(cbor2.dumps(["coord", handshake.VERSION, "election", 2, 1, bytes(32)])) + pack_frame(b"x"),
 ]
 
 
@@ -369,7 +370,7 @@ async def test_a_proof_cannot_be_sent_back_or_used_again() -> None:
 
     async def mirror() -> None:
         nonlocal recorded
-        await handshake._send(ours, ["coord", 1, "peer", 1, 2, bytes(32)])
+        await handshake._send(ours, ["coord", handshake.VERSION, "peer", 1, 2, bytes(32)])
         match await handshake._receive(ours):
             case [int(), bytes(), bytes(proof)]:
                 recorded.append(proof)

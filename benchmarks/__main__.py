@@ -21,7 +21,7 @@ SELECTION: Final = (
     ("recipes", "--quick"),
     (
         *("scale", "--znodes", "20000", "--sessions", "500", "--watches", "500", "--waiters", "50"),
-        *("--seconds", "2"),
+        *("--members", "3", "--seconds", "2"),
     ),
 )
 """Modules of this package, and their arguments."""

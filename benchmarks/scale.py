@@ -50,8 +50,10 @@ PARTS: Final[dict[str, tuple[str, Part]]] = {
         lambda flavour, directory, size: scale_clients.line(flavour, directory, size.waiters),
     ),
     "members": (
-        "members",
-        lambda flavour, directory, size: scale_members.measure(flavour, directory, size.seconds),
+        "up to {0.members} members",
+        lambda flavour, directory, size: scale_members.measure(
+            flavour, directory, size.seconds, size.members
+        ),
     ),
 }
 """name -> title and part"""
@@ -89,7 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--only", choices=FLAVOURS, help="one of the servers")
     for name, default in (
-        *(("znodes", 1_000_000), ("sessions", 10_000), ("watches", 10_000), ("waiters", 1_000)),
+        *(
+            ("znodes", 1_000_000),
+            ("sessions", 10_000),
+            ("watches", 10_000),
+            ("waiters", 1_000),
+            ("members", 7),
+        ),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default: {default:,}")
     parser.add_argument(

@@ -22,8 +22,11 @@ ENSEMBLES: Final = ((1, 0), (3, 0), (5, 0), (7, 0), (3, 2), (3, 4))
 DATA: Final = bytes(100)
 
 
-def measure(flavour: Flavour, directory: Path, seconds: float) -> Iterator[Figure]:
+def measure(flavour: Flavour, directory: Path, seconds: float, members_max: int) -> Iterator[Figure]:
+    """Of the ensembles that have no more than `members_max` members."""
     for voters, observers in ENSEMBLES:
+        if voters + observers > members_max:
+            continue
         name = f"{voters} + {observers} observers" if observers else f"{voters}"
         count, home = voters + observers, directory / f"{voters}-{observers}"
         with servers(flavour, count, home, observers=observers) as members:

@@ -47,6 +47,7 @@ from coord.wire.records import (
     PathReply,
     PathRequest,
     PathWatchRequest,
+    RequestHeader,
     SetDataRequest,
     WatcherEvent,
     WhoAmIReply,
@@ -445,6 +446,24 @@ def test_authentication_counts_for_the_requests_behind_it() -> None:
     auth, who = ann.hear()
     assert (auth[0].xid, auth[0].zxid, auth[0].err) == (Xid.AUTH, 0, 0)
     assert {i.scheme for i in WhoAmIReply.from_bytes(who[1]).identities} == {"ip", "digest"}
+
+
+def test_authentication_does_not_count_for_the_writes_before_it_that_came_in_the_same_bytes() -> None:
+    member = Member()
+    ann = member.talker()
+    mine = CreateRequest("/mine", b"", [ACL(31, Id("auth", ""))], 0).encode()
+    frames = [
+        pack_frame(RequestHeader(1, Op.CREATE).encode(), mine),
+        pack_frame(RequestHeader(Xid.AUTH, Op.AUTH).encode(), AuthPacket(0, "digest", b"ann:pw").encode()),
+        pack_frame(RequestHeader(2, Op.CREATE).encode(), mine),
+    ]
+    ann.connection.receive(b"".join(frames))
+    member.settle()
+    assert [(header.xid, header.err) for header, _ in ann.hear()] == [
+        (1, ErrorCode.INVALID_ACL),
+        (Xid.AUTH, 0),
+        (2, 0),
+    ]
 
 
 def test_large_requests_that_gather_become_several_records() -> None:

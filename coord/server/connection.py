@@ -231,6 +231,9 @@ class Connection:
                     self._wait(xid, op, None, now, len(frame))
                     writes.append((op, frame[8:]))
                 else:
+                    if op == _AUTH and writes:  # what came before it is asked for by whoever that was then
+                        replica.submit(self, writes)
+                        writes = []
                     left -= self._request(xid, op, frame)
                     if self.phase is not _OPEN:
                         break

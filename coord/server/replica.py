@@ -55,7 +55,7 @@ from coord.server.replica_messages import (
 from coord.server.segment_ends import SegmentEnds
 from coord.server.specials import pack_event
 from coord.server.stats import ServerStats, Summary
-from coord.server.submitted import Submitted
+from coord.server.submitted import Submitted, take_piece
 from coord.server.syncs import Syncs
 from coord.server.tracker import SessionTracker, in_hex, name_sessions
 from coord.state.machine import Change, Machine
@@ -219,9 +219,8 @@ class Replica:
                     "a member sent what this one does not know: %s", error, extra=fields(member=link.member)
                 )
         self.syncs.confirm()
-        if self._to_forward and self._joined is self.peer.role:
-            self.tell_leader(Forward(self._to_forward))
-            self._to_forward = []
+        while self._to_forward and self._joined is self.peer.role:
+            self.tell_leader(Forward(take_piece(self._to_forward)))
 
     def _begin_role(self) -> None:
         """What was on its way in the old role is no more; what clients wait for is still pending."""

@@ -80,12 +80,15 @@ def encode(message: Message) -> bytes:
             return cbor2.dumps(["synced", [token, zxid]])
 
 
+_DAMAGE = ValueError, TypeError, LookupError, ArithmeticError, RecursionError, cbor2.CBORError, EOFError
+
+
 def decode(data: bytes) -> Message:
     """Raises `ProtocolError` for anything that `encode` would not have made."""
     try:
         kind, value = cbor2.loads(data)
         return _DECODE[kind](value)
-    except (ValueError, TypeError, KeyError, IndexError, cbor2.CBORError, EOFError) as error:
+    except _DAMAGE as error:
         raise ProtocolError(f"not a message of a replica: {error}") from None
 
 

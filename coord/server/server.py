@@ -43,6 +43,9 @@ log = logging.getLogger("coord.server")
 
 RETIRE_SECONDS = 1.5
 
+BATCHES_PER_TURN = 4
+"""Written in place one after the other before others have their turn, however much was asked for."""
+
 
 class Server:
     """One server, alone or a member. `run` serves until cancelled; a failed disk ends it: `StorageFailed`."""
@@ -159,7 +162,7 @@ class Server:
         return self.replica.serving and self.replica.peer.leading
 
     async def _resume_stalled(self) -> None:
-        """Turns for connections with more requests than one turn serves; others have theirs in between."""
+        """Turns for what is more than one turn serves; others have theirs in between."""
         while True:
             await self._stalled.wait()
             self._stalled = trio.Event()
@@ -172,9 +175,10 @@ class Server:
         self.settle()
 
     def settle(self) -> None:
-        """All that the inputs since the last call made due: propose, write, apply, send. Never awaits."""
+        """All that the inputs since the last call made due: propose, write, apply, send. Never awaits.
+        What is more than `BATCHES_PER_TURN` has another turn."""
         replica = self.replica
-        while True:
+        for _ in range(BATCHES_PER_TURN):
             self.begin_turn()
             turn.play(replica, self._disk)
             if self._network is not None:
@@ -185,6 +189,8 @@ class Server:
             if ticket is None:
                 break
             replica.peer.persisted(ticket)
+        else:
+            self._stalled.set()
         if self._network is not None:
             self._roles.look()
             self._fetch(replica.peer)
@@ -199,7 +205,7 @@ class Server:
 
     @property
     def may_linger(self) -> bool:
-        return not self._disk.busy and not self.replica.stalled
+        return not self._disk.busy and not self._stalled.is_set()
 
     def _fetch(self, peer: Peer) -> None:
         """Followers that were away for long get history from the disk, while everything else goes on."""

@@ -55,6 +55,15 @@ class Submitted:
         return Batch(first_zxid, time_ms, taken) if taken else None
 
 
+def take_piece(requests: list[Request]) -> list[Request]:
+    """The first of them, taken off, within the same bounds: a message to the leader is no larger than a
+    record, whatever has gathered."""
+    count, _ = _fitting(requests, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX)
+    piece = requests[: max(count, 1)]
+    del requests[: len(piece)]
+    return piece
+
+
 def _fitting(requests: list[Request], count_max: int, bytes_max: int) -> tuple[int, int]:
     """How many of them, from the first on, are within the bounds, and how many bytes they have."""
     sizes = [len(body) for _, _, _, _, body in requests[:count_max]]

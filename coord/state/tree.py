@@ -307,7 +307,8 @@ class Tree:
             self._hash_later(path)
 
     def _hash_later(self, path: str) -> None:
-        if len(self._unhashed) >= _UNHASHED_MAX and self._undo is None:
+        # One that is among them already would be hashed now, and once more later.
+        if len(self._unhashed) >= _UNHASHED_MAX and self._undo is None and path not in self._unhashed:
             self._hash()
         self._unhashed[path] = None
 

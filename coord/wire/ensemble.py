@@ -65,12 +65,13 @@ class Batch:
         stream = BytesIO(data)
         try:
             first_zxid, time_ms, *columns = cbor2.CBORDecoder(stream).decode()
-        except (ValueError, TypeError, cbor2.CBORError, EOFError) as error:
+        except (ValueError, TypeError, ArithmeticError, RecursionError, cbor2.CBORError, EOFError) as error:
             raise ProtocolError(f"not a batch of log entries: {error}") from None
         batch = cls(first_zxid, time_ms, requests_of(columns))
         if not (
             type(first_zxid) is type(time_ms) is int
             and 0 <= first_zxid <= _LONG_MAX - len(batch)
+            and -_LONG_MAX <= time_ms <= _LONG_MAX
             and len(batch) > 0
             and stream.tell() == len(data)
         ):

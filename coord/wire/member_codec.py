@@ -228,6 +228,9 @@ def _read_quickly(frame: bytes) -> tuple[type, list[Any]] | None:
     return None
 
 
+_DAMAGE = ValueError, TypeError, KeyError, ArithmeticError, RecursionError, cbor2.CBORError, EOFError
+
+
 def _read(frame: bytes) -> tuple[type, list[Any]]:
     """The type and the checked fields of one frame, without its length."""
     stream = BytesIO(frame)
@@ -235,7 +238,7 @@ def _read(frame: bytes) -> tuple[type, list[Any]]:
         number, *values = cbor2.CBORDecoder(stream).decode()
         form = _BY_NUMBER[_number(number)]
         fields = [check(value) for (_, check), value in zip(form.fields, values, strict=True)]
-    except (ValueError, TypeError, KeyError, cbor2.CBORError, EOFError, RecursionError) as error:
+    except _DAMAGE as error:
         raise ProtocolError(f"not a message of a member: {error}") from None
     if stream.tell() != len(frame):
         raise ProtocolError("not a message of a member: there are bytes after it")

@@ -18,11 +18,13 @@ from coord.limits import (
 )
 from coord.server.carrier import Phase
 from coord.server.replica import Replica
+from coord.server.replica_messages import Forward, decode
 from coord.server.tracker import new_session_id
 from coord.state.machine import Machine
 from coord.wire.ensemble import Batch
 from coord.wire.frames import pack_frame
 from coord.wire.jute import pack_int
+from coord.wire.member_codec import FROM_FOLLOWERS, MessageReader, frames_of
 from coord.wire.members import (
     Append,
     Commit,
@@ -30,6 +32,7 @@ from coord.wire.members import (
     LinkMessage,
     NewEpoch,
     NewLeader,
+    Payload,
     Proposal,
     Truncate,
 )
@@ -47,6 +50,7 @@ from coord.wire.records import (
     PathReply,
     PathRequest,
     PathWatchRequest,
+    RequestHeader,
     SetDataRequest,
     WatcherEvent,
     WhoAmIReply,
@@ -447,6 +451,24 @@ def test_authentication_counts_for_the_requests_behind_it() -> None:
     assert {i.scheme for i in WhoAmIReply.from_bytes(who[1]).identities} == {"ip", "digest"}
 
 
+def test_authentication_does_not_count_for_the_writes_before_it_that_came_in_the_same_bytes() -> None:
+    member = Member()
+    ann = member.talker()
+    mine = CreateRequest("/mine", b"", [ACL(31, Id("auth", ""))], 0).encode()
+    frames = [
+        pack_frame(RequestHeader(1, Op.CREATE).encode(), mine),
+        pack_frame(RequestHeader(Xid.AUTH, Op.AUTH).encode(), AuthPacket(0, "digest", b"ann:pw").encode()),
+        pack_frame(RequestHeader(2, Op.CREATE).encode(), mine),
+    ]
+    ann.connection.receive(b"".join(frames))
+    member.settle()
+    assert [(header.xid, header.err) for header, _ in ann.hear()] == [
+        (1, ErrorCode.INVALID_ACL),
+        (Xid.AUTH, 0),
+        (2, 0),
+    ]
+
+
 def test_large_requests_that_gather_become_several_records() -> None:
     """One record of all of them would be more than the log takes, and would end the server."""
     member = Member()
@@ -477,6 +499,26 @@ def test_a_segment_ends_by_its_entries_or_by_its_size() -> None:
     assert member.replica.segment_ends.due()
     again = Member(log=member.log, snap_count=1000, snap_size_limit_kb=100)
     assert again.replica.segment_ends.due(), "what a start finds in the log counts too"
+
+
+def test_however_much_is_forwarded_at_once_its_leader_takes_each_message() -> None:
+    voter = Voter()
+    link = voter.follow(3, 1, [FOUNDING])
+    clients = [voter.talker() for _ in range(5)]
+    voter.said(link)
+    for client in clients:
+        for _ in range(15):
+            client.say(Op.SET_DATA, SetDataRequest("/a", bytes(1_000_000), -1))
+    voter.settle()
+    reader, heard = MessageReader(FROM_FOLLOWERS), 0
+    for message in voter.said(link):
+        for frame in frames_of(message):
+            for payload in reader.receive(b"".join(frame)):
+                assert isinstance(payload, Payload)
+                forward = decode(payload.data)
+                assert isinstance(forward, Forward)
+                heard += len(forward.requests)
+    assert heard == 75
 
 
 def test_a_segment_whose_end_was_forgotten_does_not_hold_up_later_snapshots() -> None:

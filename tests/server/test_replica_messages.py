@@ -76,3 +76,15 @@ def test_any_content(kind: str, value: Any) -> None:
 def test_columns_that_do_not_fit(columns: list[Any]) -> None:
     with pytest.raises(ProtocolError):
         decode(cbor2.dumps(["forward", columns]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81" * 100_000,  # deeper than any stack
+        b"\x82\xc4\x82\x1b\x7f" + b"\xff" * 7 + b"\x01\x00",  # a decimal of an exponent that none has
+    ],
+)
+def test_cbor_made_to_hurt(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode(data)

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import trio
 
 import coord
 from coord.config import Config
-from coord.limits import REQUESTS_PER_TURN
-from coord.server.server import Server
+from coord.limits import BATCH_REQUESTS_MAX, REQUESTS_PER_TURN
+from coord.server.server import BATCHES_PER_TURN, Server
 from coord.server.surroundings import Surroundings
 from coord.storage.files import DirectoryInUse
 from coord.testing import embedded_server
@@ -115,6 +116,31 @@ async def test_requests_beyond_one_turn_are_served_in_later_ones(use_selector: b
                 while received < expected:
                     received += len(await stream.receive_some())
             assert received == expected
+
+
+@pytest.mark.trio
+async def test_others_have_their_turn_before_all_is_written_that_has_come_at_once(tmp_path: Path) -> None:
+    clients = 2 * BATCHES_PER_TURN * BATCH_REQUESTS_MAX // REQUESTS_PER_TURN + 4
+    writes = struct.pack(">iiii2sii", 22, 1, 5, 2, b"/a", 0, -1) * REQUESTS_PER_TURN
+    config = Config(client_port=0, client_port_address="127.0.0.1", data_dir=tmp_path, max_client_cnxns=0)
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(Server(config).run)
+        socks = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(clients)]
+        for sock in socks:
+            sock.sendall(HELLO)
+        while len(server.replica.machine.sessions.timeouts) < clients:
+            await trio.lowlevel.checkpoint()
+        for sock in socks:
+            sock.sendall(writes)
+        zxids = [server.replica.machine.zxid]
+        while zxids[-1] < zxids[0] + clients * REQUESTS_PER_TURN:
+            await trio.lowlevel.checkpoint()
+            zxids.append(server.replica.machine.zxid)
+        steps = [after - before for before, after in pairwise(zxids)]
+        assert max(steps) <= 2 * BATCHES_PER_TURN * BATCH_REQUESTS_MAX, "of the sockets, and of what was left"
+        for sock in socks:
+            sock.close()
+        nursery.cancel_scope.cancel()
 
 
 @both_carriers

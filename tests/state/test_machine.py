@@ -383,3 +383,14 @@ def test_the_digest_is_that_of_all_znodes_however_many_have_changed() -> None:
     assert Machine.restore(log.machine.snapshot()).digest == digest
     log.ok(Op.SET_DATA, SetDataRequest("/0", b"z", -1))
     assert log.machine.digest != digest
+
+
+def test_the_digest_counts_a_znode_once_that_is_created_again_when_many_have_changed() -> None:
+    log = Applier()
+    assert log.machine.digest
+    for number in range(tree._UNHASHED_MAX):
+        log.create(f"/{number}", b"x")
+    log.ok(Op.DELETE, DeleteRequest("/7", -1))
+    log.create("/7", b"y")
+    digest = log.machine.digest
+    assert Machine.restore(log.machine.snapshot()).digest == digest

@@ -92,12 +92,19 @@ def test_a_batch_with_one_column_wrong(column: int, value: Any) -> None:
         b"\x9b\x7f" + b"\xff" * 7,  # an array as long
         b"\xd8\x1d\x00",  # a reference to nothing
         b"\xc0\x61x",  # a date that is none
+        b"\x82\xc4\x82\x1b\x7f" + b"\xff" * 7 + b"\x01\x00",  # a decimal of an exponent that none has
         b"\xd8\x40\x41\x00",
     ],
 )
 def test_cbor_made_to_hurt(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         Batch.decode(data)
+
+
+@pytest.mark.parametrize("time_ms", [1 << 63, 1 << 70, -1 << 70])
+def test_a_time_that_no_znode_can_show(time_ms: int) -> None:
+    with pytest.raises(ProtocolError):
+        Batch.decode(cbor2.dumps([1, time_ms, b"\0" * 20, [], [[["ip", "127.0.0.1"]]], [b"body"]]))
 
 
 @given(st.data())

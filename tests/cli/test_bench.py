@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +120,33 @@ def test_more_clients_than_the_server_takes(capsys: pytest.CaptureFixture[str]) 
         assert f"{server.address} closed the connection of a new client" in message
         assert "2 of 4 clients were connected (maxClientCnxns may limit them)" in message
         assert server.do(lambda zk: zk.children("/")) == ["zookeeper"]
+
+
+@pytest.mark.parametrize("said", [b"\0\0\0\3abc", b"HTTP/1.1 400 Bad Request\r\n", b"\xff\xff\xff\xff"])
+def test_one_of_the_servers_is_no_zookeeper(
+    said: bytes, server: str, ok: Coord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ok("ls /")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_say_to_everybody, args=(listener, said), daemon=True)
+        thread.start()
+        other = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["--server", f"{server},{other}", *QUICK.split()]) == 3
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"coord: {other} greets as no ZooKeeper")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert ok("ls /") == before
+
+
+def _say_to_everybody(listener: socket.socket, said: bytes) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(4096)
+            connection.sendall(said)
 
 
 def test_what_a_server_refuses_is_counted_by_kind(

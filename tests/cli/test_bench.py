@@ -51,6 +51,20 @@ def test_nothing_is_left_behind(run: Callable[[str], Ran], ok: Coord) -> None:
     assert ok("ls /") == before
 
 
+def test_what_was_there_before_is_not_deleted(
+    run: Callable[[str], Ran], ok: Coord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else has the name that was drawn."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0badcafe")
+    ok("create /coord-bench-0badcafe")
+    ok("create /coord-bench-0badcafe/precious")
+    ran = run(QUICK)
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1].startswith("coord: create /coord-bench-0badcafe: ")
+    assert ok("ls /coord-bench-0badcafe") == "[precious]\n"
+    ok("deleteall /coord-bench-0badcafe")
+
+
 def test_json_is_an_object_for_each_operation(ok: Coord, run: Callable[[str], Ran]) -> None:
     for line in (f"--json {QUICK} --op get --op mixed", f"{QUICK} --json --op get --op mixed"):
         get, mixed, summary = map(json.loads, run(line).out.splitlines())

@@ -109,6 +109,8 @@ def test_below_a_chroot_and_with_credentials(server: str, ok: Coord, run: Callab
         ("--size -1", "Invalid value for '--size'"),
         ("--read-percent 101", "Invalid value for '--read-percent'"),
         ("--rate 0", "Invalid value for '--rate'"),
+        ("--rate 1e-300", "Invalid value for '--rate'"),
+        ("--rate 1e308", "Invalid value for '--rate'"),
         ("-t 1e400", "Invalid value for '-t' / '--seconds'"),
         ("--warm-up nan", "Invalid value for '--warm-up'"),
         ("-n 10 -t 5", "--requests and --seconds exclude each other"),

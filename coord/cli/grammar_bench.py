@@ -108,7 +108,7 @@ def _of_all_commands(ctx: click.Context, param: click.Parameter, value: Any) -> 
 )
 @click.option(
     "--rate",
-    type=Finite(min=0, min_open=True),
+    type=Finite(min=0.001, max=1e9),  # beyond, what is due when is no number any more
     metavar="PER_SECOND",
     help="Open loop: send at this rate, of all clients together.",
 )

@@ -184,7 +184,6 @@ class Link:
         except (CoordError, *BROKEN) as error:
             logger.info("no connection to %s: %s", _name(address), error)
         finally:
-            self._line = None
             self.session.server = ""
             if self._goes_on:
                 core.detach()
@@ -211,6 +210,7 @@ class Link:
                 except trio.TooSlowError:
                     self._log_end("the server takes no more requests")
                 finally:
+                    self._line = None  # what is asked from now on is for the next one
                     nursery.cancel_scope.cancel(reason="the connection is over")
 
             self._line = line

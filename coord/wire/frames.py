@@ -27,23 +27,33 @@ class FrameTooLarge(ProtocolError):
 class FrameBuffer:
     """Bytes in with `receive`, whole frames (without their length) out by iterating `frames`."""
 
-    __slots__ = ("_data", "_position", "limit")
+    __slots__ = ("_data", "_later", "_missing", "_position", "limit")
 
     def __init__(self, limit: int) -> None:
         assert limit > 0
         self._data = b""
         self._position = 0  # of the first byte that waits
+        self._later: list[bytes] = []  # what came behind it while the frame was not whole
+        self._missing = 0  # bytes without which it is not; 0 if its length is not known yet
         self.limit = limit
 
     def __len__(self) -> int:
         """How many bytes wait for the rest of their frame."""
-        return len(self._data) - self._position
+        return len(self._data) - self._position + sum(map(len, self._later))
 
     def peek(self, count: int) -> bytes:
         """The first `count` bytes that wait (fewer if there are fewer), left where they are."""
         return self._data[self._position : self._position + count]
 
     def receive(self, data: bytes) -> None:
+        if self._missing > len(data):  # a large frame is put together once, and not at each of its pieces
+            self._missing -= len(data)
+            self._later.append(data)
+            return
+        if self._later:
+            data = b"".join((*self._later, data))
+            self._later = []
+        self._missing = 0
         if self._position < len(self._data):
             data = self._data[self._position :] + data
         self._data, self._position = data, 0
@@ -59,6 +69,8 @@ class FrameBuffer:
             if end <= len(data):
                 self._position = end
                 return data[start:end]
+            if not self._later:
+                self._missing = end - len(data)
         # What was consumed is not kept until more comes.
         self._data, self._position = data[self._position :], 0
         return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +49,20 @@ def test_nothing_is_left_behind(run: Callable[[str], Ran], ok: Coord) -> None:
     before = ok("ls /")
     assert run(f"{QUICK} --op create --op set").code == 0
     assert ok("ls /") == before
+
+
+def test_what_was_there_before_is_not_deleted(
+    run: Callable[[str], Ran], ok: Coord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else has the name that was drawn."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0badcafe")
+    ok("create /coord-bench-0badcafe")
+    ok("create /coord-bench-0badcafe/precious")
+    ran = run(QUICK)
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1].startswith("coord: create /coord-bench-0badcafe: ")
+    assert ok("ls /coord-bench-0badcafe") == "[precious]\n"
+    ok("deleteall /coord-bench-0badcafe")
 
 
 def test_json_is_an_object_for_each_operation(ok: Coord, run: Callable[[str], Ran]) -> None:
@@ -93,6 +109,8 @@ def test_below_a_chroot_and_with_credentials(server: str, ok: Coord, run: Callab
         ("--size -1", "Invalid value for '--size'"),
         ("--read-percent 101", "Invalid value for '--read-percent'"),
         ("--rate 0", "Invalid value for '--rate'"),
+        ("--rate 1e-300", "Invalid value for '--rate'"),
+        ("--rate 1e308", "Invalid value for '--rate'"),
         ("-t 1e400", "Invalid value for '-t' / '--seconds'"),
         ("--warm-up nan", "Invalid value for '--warm-up'"),
         ("-n 10 -t 5", "--requests and --seconds exclude each other"),
@@ -118,6 +136,33 @@ def test_more_clients_than_the_server_takes(capsys: pytest.CaptureFixture[str]) 
         assert f"{server.address} closed the connection of a new client" in message
         assert "2 of 4 clients were connected (maxClientCnxns may limit them)" in message
         assert server.do(lambda zk: zk.children("/")) == ["zookeeper"]
+
+
+@pytest.mark.parametrize("said", [b"\0\0\0\3abc", b"HTTP/1.1 400 Bad Request\r\n", b"\xff\xff\xff\xff"])
+def test_one_of_the_servers_is_no_zookeeper(
+    said: bytes, server: str, ok: Coord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ok("ls /")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_say_to_everybody, args=(listener, said), daemon=True)
+        thread.start()
+        other = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["--server", f"{server},{other}", *QUICK.split()]) == 3
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"coord: {other} greets as no ZooKeeper")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert ok("ls /") == before
+
+
+def _say_to_everybody(listener: socket.socket, said: bytes) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(4096)
+            connection.sendall(said)
 
 
 def test_what_a_server_refuses_is_counted_by_kind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from math import inf
 
@@ -76,6 +77,32 @@ async def test_a_server_that_shakes_no_hands_is_left_for_the_next(
         nursery.start_soon(recover)
         async with client_of(server, hosts=3):
             assert len(set(server.attempts)) == 3
+
+
+@pytest.mark.trio
+async def test_what_is_asked_while_a_connection_ends_is_asked_of_the_next_one(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """A write that was sent into a connection known to be over would be lost for nothing."""
+    ending = trio.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("connection lost"):
+                ending.set()
+
+    async with open_scripted() as server, trio.open_nursery() as nursery:
+        server.over_sockets = True
+        with caplog.at_level(logging.INFO, "coord.client"):
+            async with client_of(server) as zk:
+                logger = logging.getLogger("coord.client")
+                logger.addHandler(listener := Listener())
+                nursery.start_soon(server.drop)
+                await ending.wait()
+                logger.removeHandler(listener)
+                assert zk.session.state.value is SessionState.CONNECTED, "not everybody knows yet"
+                await zk.set("/a", b"")
+                assert len(server.attempts) == 2
 
 
 @pytest.mark.trio

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,20 @@ def test_byte_by_byte(frames: list[bytes]) -> None:
             assert bool(arrived) == (index == len(packed) - 1)
             got += arrived
     assert got == frames
+
+
+def test_a_large_frame_is_put_together_once() -> None:
+    """At each of its pieces, it would take many seconds, in which nothing else is done."""
+    frame, piece = bytes(32 << 20), 16 << 10
+    packed = pack_frame(frame)
+    buffer = FrameBuffer(len(frame))
+    began = process_time()
+    for at in range(0, len(packed), piece):
+        assert buffer.take() is None
+        buffer.receive(packed[at : at + piece])
+    assert buffer.take() == frame
+    assert process_time() - began < 1
+    assert len(buffer) == 0
 
 
 def test_frames_not_taken_yet_stay() -> None:

@@ -6,7 +6,7 @@ Rules that hold here:
 
 - Everything is below one znode with a name that nobody else has, which is deleted at the end: also after
   Ctrl-C, after errors, and after a loss of the connection if it comes back soon. Where it could not be
-  deleted, that is said.
+  deleted, that is said. If there is such a znode already, nothing is done, and nothing deleted.
 - What is going to be written is said before it is.
 - What was measured is shown, however it ended; what went wrong is an error, and an exit code.
 """
@@ -23,7 +23,7 @@ from typing import Final
 
 import trio
 
-from coord import Client, ConnectionLost, CoordError, NoNode, SessionState
+from coord import Client, ConnectionLost, CoordError, NodeExists, NoNode, SessionState
 from coord.cli.bench.engine import Engine
 from coord.cli.bench.meter import Meter, only_ascii
 from coord.cli.bench.report import Measured, Summary
@@ -61,12 +61,15 @@ async def bench(
     """
     root = f"/coord-bench-{secrets.token_hex(4)}"
     out(plan.intent(zk.hosts, f"{zk.chroot}{root}"))
-    left = False
+    left, ours = False, True
     try:
         await _prepare(zk, out, root, plan)
         await _load(zk, out, root, plan, auth, patience)
+    except NodeExists as error:
+        ours = error.path != root
+        raise
     finally:
-        left = not await _clear(zk, out, root)
+        left = ours and not await _clear(zk, out, root)
     if left:
         raise ConnectionLost("the znodes could not be deleted", path=root, operation="bench")
 

@@ -180,8 +180,7 @@ class Engine:
             return
         if self._left is not None:
             count = min(count, self._left)
-            self._left -= count
-        while count:
+        while count and connection.sock.fileno() >= 0:  # sending may fail between two
             requests = self._workload.requests(connection.place, count)
             operations = self._workload.operations(connection.place, len(requests))
             xid = connection.next_xid
@@ -192,6 +191,8 @@ class Engine:
             connection.next_xid = xid
             connection.place = (connection.place + len(requests)) % self._workload.cycle
             count -= len(requests)
+            if self._left is not None:
+                self._left -= len(requests)
             self._issued += len(requests)
             connection.outstanding += len(requests)
             now = perf_counter_ns()

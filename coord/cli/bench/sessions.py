@@ -27,7 +27,7 @@ from coord.cli.bench.engine import Engine
 from coord.cli.bench.tally import kind_of
 from coord.cli.members import name_of
 from coord.client.hosts import Address, Host, open_stream
-from coord.errors import AuthFailed, ConnectionLost
+from coord.errors import AuthFailed, ConnectionLost, ProtocolError
 from coord.wire.records import (
     AuthPacket,
     ConnectRequest,
@@ -93,6 +93,9 @@ async def _open(host: Host, auth: Credentials, path: str) -> socket.socket:
     except (trio.BrokenResourceError, trio.EndOfChannel):
         await trio.aclose_forcefully(stream)
         raise ConnectionLost(f"{name_of(host)} closed the connection of a new client") from None
+    except ProtocolError as error:
+        await trio.aclose_forcefully(stream)
+        raise ConnectionLost(f"{name_of(host)} greets as no ZooKeeper does: {error}") from error
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -129,7 +132,7 @@ async def _receive(stream: trio.SocketStream) -> bytes:
     """The next frame, and not a byte of what follows it."""
     (length,) = _LENGTH.unpack(await _exactly(stream, _LENGTH.size))
     if not 0 <= length <= GREETING_BYTES_MAX:
-        raise ConnectionLost(f"a server's greeting announces {length} bytes: is it a ZooKeeper?")
+        raise ProtocolError(f"a frame announces {length} bytes")
     return await _exactly(stream, length)
 
 

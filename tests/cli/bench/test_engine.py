@@ -168,6 +168,25 @@ def test_replies_that_nobody_asked_for_end_the_connection(frames: list[bytes]) -
         assert engine.lost == {"server0": 1}
 
 
+def test_a_connection_that_breaks_between_two_parts_of_what_is_sent_is_lost_once() -> None:
+    """The cycle ends in the midst of it, so there are two."""
+    with engaged(2, outstanding=3) as (engine, (one, other)):
+        engine.start(workload(), limit=20)
+        middle = engine.connections[0]
+        middle.place = workload().cycle - 1
+        one.heard()
+        one.say(*(reply(FIRST_XID + n) for n in range(3)))
+        one.sock.close()
+        engine.run(0.001)
+        assert engine.lost == {"server0": 1}
+        assert engine.tally.counts[0].errors == {LOST: 1}
+        for xid in range(FIRST_XID, FIRST_XID + 16):
+            other.say(reply(xid))
+            engine.run(0.001)
+        assert engine.idle
+        assert engine.tally.done == 20
+
+
 def test_who_says_nothing_is_given_up() -> None:
     with engaged(2, outstanding=2) as (engine, peers):
         engine.start(workload(), limit=3)

@@ -1,4 +1,4 @@
-"""The nemesis for half a minute; `make nemesis` has more patience."""
+"""The nemesis for twenty seconds; `make nemesis` has more patience."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 from tests.ensemble.nemesis import Nemesis
 
-SECONDS = 30.0
+SECONDS = 20.0
 
 
 @pytest.mark.trio
-async def test_half_a_minute_of_trouble(tmp_path: Path) -> None:
+async def test_some_trouble(tmp_path: Path) -> None:
     nemesis = Nemesis(tmp_path, 1, 3, print)
     await nemesis.run(SECONDS)
     print(nemesis.summary())

@@ -16,12 +16,12 @@ from typing import Final
 
 SELECTION: Final = (
     ("server", "--members", "1", "--quick", "--rounds", "1"),
-    ("server", "--members", "3", "--quick", "--rounds", "1", "--kills", "3"),
+    ("server", "--members", "3", "--quick", "--rounds", "1", "--kills", "2"),
     ("client", "--rounds", "1"),
     ("recipes", "--quick"),
     (
         *("scale", "--znodes", "20000", "--sessions", "500", "--watches", "500", "--waiters", "50"),
-        *("--members", "3", "--seconds", "2"),
+        *("--members", "3", "--seconds", "1"),
     ),
 )
 """Modules of this package, and their arguments."""

@@ -151,6 +151,7 @@ def _probe(port: int) -> socket.socket:
         # The connections of an earlier time do not hold it.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
+        probe.listen()  # else another one that reuses addresses could be bound to it, too
     except OSError:
         probe.close()
         raise

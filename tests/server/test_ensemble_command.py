@@ -16,6 +16,7 @@ import trio
 
 from coord.config import Config
 from coord.errors import ConfigError
+from coord.server import ensemble as ensembles
 from coord.server.ensemble import connect_string, main, prepare, status_of
 from tests.rawclient import RawClient
 from tests.servers import free_port
@@ -30,6 +31,14 @@ def test_the_folders_hold_an_ensemble(tmp_path: Path) -> None:
     ports = [port for one in configs[0].members.values() for port in (one.peer_port, one.election_port)]
     assert len({*ports, *(member.client_port for member in members)}) == 9
     assert connect_string(members) == ",".join(f"127.0.0.1:{config.client_port}" for config in configs)
+
+
+def test_no_port_is_drawn_twice_however_few_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensembles, "QUIET_PORTS", range(28_000, 28_040))
+    for number in range(20):
+        prepare(tmp_path / str(number), 5)  # reads the files, which would be refused
 
 
 def test_the_same_folders_are_the_same_ensemble(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -57,14 +58,14 @@ class Single(Protocol):
         """What it came to, once it is done."""
 
 
-class Waited(Outcome[T], Generic[T]):
+class Waited(Outcome[T], ABC):
     """What a caller outside of the trio thread waits for, and can give up."""
 
     _portal: Portal
 
+    @abstractmethod
     def give_up(self) -> None:
         """In the trio thread: nobody wants it any more. It is done once nothing goes on."""
-        raise NotImplementedError
 
     def cancel(self) -> bool:
         """Have it given up; returns False if it is done. Does not wait for its end."""

@@ -46,10 +46,18 @@ COORD_COMMAND: Final = (sys.executable, "-m", "coord", "serve")
 class Member:
     """One server: its directory, its port, and its process while it runs."""
 
-    def __init__(self, kind: str, directory: Path, port: int, command: Sequence[str] = COORD_COMMAND) -> None:
+    def __init__(
+        self,
+        kind: str,
+        directory: Path,
+        port: int,
+        command: Sequence[str] = COORD_COMMAND,
+        java_options: Sequence[str] = JAVA_OPTIONS,
+    ) -> None:
         self.port = port
         self.config = directory / "zoo.cfg"
         self._kind, self._directory, self._command = kind, directory, command
+        self._java_options = java_options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,7 +69,10 @@ class Member:
         """Returns before it serves."""
         command = [*self._command, str(self.config)]
         if self._kind == APACHE:
-            command = [*java_command(self._directory, ZOOKEEPER, options=JAVA_OPTIONS), str(self.config)]
+            command = [
+                *java_command(self._directory, ZOOKEEPER, options=self._java_options),
+                str(self.config),
+            ]
         with (self._directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -70,8 +81,11 @@ class Member:
 
     def last_words(self) -> str:
         """The last line of its log."""
-        lines = (self._directory / "server.log").read_text(errors="replace").splitlines()
+        lines = self.log().splitlines()
         return lines[-1] if lines else "no log"
+
+    def log(self) -> str:
+        return (self._directory / "server.log").read_text(encoding="utf-8", errors="replace")
 
     def leads(self) -> bool:
         """By its own word; a single server does."""
@@ -132,7 +146,7 @@ class Ensemble:
             raise OSError(f"Apache ZooKeeper cannot run: {reason}")
         self.started_in = 0.0
         """seconds until all members served"""
-        ports = _quiet_ports(3 * size)
+        ports = quiet_ports(3 * size)
         self.members = []
         voters = {
             f"server.{number + 1}": f"{HOST}:{ports[size + number]}:{ports[2 * size + number]}"
@@ -227,7 +241,7 @@ def _keys(data: Path, port: int) -> dict[str, str]:
     }
 
 
-def _quiet_ports(count: int) -> list[int]:
+def quiet_ports(count: int) -> list[int]:
     """So many different free ones: each is held until the last is found."""
     with ExitStack() as stack:
         found: list[int] = []

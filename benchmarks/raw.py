@@ -1,6 +1,7 @@
-"""ZooKeeper's client protocol by hand, no more of it than loads need: frames out, frames in, and who answers.
+"""Sessions by hand, no more of them than loads need: requests out in one piece, replies in, and who answers.
 
-Owns one blocking socket for each session. Nothing is retried, no session is kept alive, no watch is set.
+What a request looks like is told by `wire`. Owns one blocking socket for each session. Nothing is retried, no
+session is kept alive, no watch is set.
 
 Rules that hold here:
 
@@ -22,6 +23,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from benchmarks import wire
+
 HOST: Final = "127.0.0.1"
 SECONDS: Final = 10.0
 SESSION_MS: Final = 30_000
@@ -32,34 +35,25 @@ _CONNECTED: Final = struct.Struct(">iiiqi16s")
 _REPLY: Final = struct.Struct(">iqi")
 _LENGTH: Final = struct.Struct(">i")
 _CLOSE: Final = (-11, b"")
-_OPEN_TO_ALL: Final = struct.pack(">iii5si6s", 1, 31, 5, b"world", 6, b"anyone")
 
 Request = tuple[int, bytes]
 """The number of an operation, and the record that follows the header."""
 
 
 def get_data(path: str) -> Request:
-    return 4, _string(path) + b"\0"
+    return wire.GET, wire.read(path)
 
 
 def set_data(path: str, data: bytes) -> Request:
-    return 5, _string(path) + _buffer(data) + _LENGTH.pack(-1)
+    return wire.SET, wire.set_data(path, data)
 
 
 def create(path: str, data: bytes = b"") -> Request:
-    return 1, _string(path) + _buffer(data) + _OPEN_TO_ALL + _LENGTH.pack(0)
+    return wire.CREATE, wire.create(path, data)
 
 
 def sync(path: str) -> Request:
-    return 9, _string(path)
-
-
-def _string(text: str) -> bytes:
-    return _buffer(text.encode())
-
-
-def _buffer(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data)) + data
+    return wire.SYNC, wire.text(path)
 
 
 class RawSession:
@@ -103,7 +97,7 @@ class RawSession:
         frames = []
         for op, record in requests:
             self._sent += 1
-            frames.append(struct.pack(">iii", len(record) + 8, self._sent, op) + record)
+            frames.append(wire.frame(self._sent, op, record))
         self._socket.sendall(b"".join(frames))
 
     def replies(self, count: int, allowed: Sequence[int] = ()) -> None:

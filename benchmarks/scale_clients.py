@@ -33,7 +33,7 @@ def idle_sessions(flavour: Flavour, directory: Path, sessions: int, seconds: flo
     for timeout_ms in TIMEOUTS_MS:
         with servers(flavour, 1, directory / str(timeout_ms)) as (server,):
             server.wait()
-            empty, began = server.memory(), time.monotonic()
+            empty, began = server.memory_bytes(), time.monotonic()
             with Crowd(server.address, sessions, timeout_ms=timeout_ms) as crowd:
                 opened = time.monotonic() - began
                 crowd.keep_alive(min(timeout_ms / 3000, seconds))  # once round, before it counts
@@ -43,7 +43,7 @@ def idle_sessions(flavour: Flavour, directory: Path, sessions: int, seconds: flo
                 timeout = f"timeout {timeout_ms // 1000} s"
                 yield Figure(f"CPU of the server, {timeout}", "% of a core", share * 100)
                 if timeout_ms == TIMEOUTS_MS[0]:
-                    yield Figure("memory", "kB/session", (server.memory() - empty) / sessions / 1000)
+                    yield Figure("memory", "kB/session", (server.memory_bytes() - empty) / sessions / 1000)
                     yield Figure("sessions opened", "/s", sessions / opened)
 
 

@@ -1,8 +1,8 @@
 """The servers whose scale is measured: processes that can be killed and started again on the same data.
 
-Owns the processes, their zoo.cfg, and what the system tells of them: resident memory, processor time, the
-files they have written. coord is started through `benchmarks.watched`, which notes how long its garbage
-collector stops it and is ``coord serve`` otherwise. Linux only: it reads /proc.
+Owns their zoo.cfg, and when they serve; the processes are `ensembles.Member`s. coord is started through
+`benchmarks.watched`, which notes how long its garbage collector stops it and is ``coord serve`` otherwise.
+Linux only: it reads /proc.
 
 Synopsis::
 
@@ -14,10 +14,6 @@ Synopsis::
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,98 +21,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from benchmarks.java import ZOOKEEPER, java_command, missing_zookeeper
-from benchmarks.wire import Refused, Wire
+from benchmarks.ensembles import Member, quiet_ports
+from benchmarks.java import missing_zookeeper
+from benchmarks.raw import HOST, serves
 
 Flavour = Literal["coord", "zookeeper"]
 START_SECONDS: Final = 120.0
-END_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
-_TICK: Final = os.sysconf("SC_CLK_TCK")
-_QUIET_PORTS: Final = range(20_000, 32_000)
-"""Below those that the system gives to outgoing connections."""
 
 
-class ServerProcess:
+class ServerProcess(Member):
     def __init__(self, flavour: Flavour, home: Path, port: int) -> None:
         self.flavour = flavour
-        self.home = home
-        self.address = ("127.0.0.1", port)
+        self.address = (HOST, port)
         self.pauses_file = home / "pauses"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    # -- life -----------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Starts it (again); does not wait."""
-        assert self._process is None
-        config = self.home / "zoo.cfg"
-        with (self.home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                _java(self.home, config)
-                if self.flavour == "zookeeper"
-                else [sys.executable, "-m", "benchmarks.watched", str(self.pauses_file), str(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        watched = (sys.executable, "-m", "benchmarks.watched", str(self.pauses_file))
+        super().__init__(flavour, home, port, watched, java_options=("-Xmx3g",))
 
     def configure(self, line: str) -> None:
         """One more line of zoo.cfg, for the next start."""
-        with (self.home / "zoo.cfg").open("a", encoding="utf-8") as config:
+        with self.config.open("a", encoding="utf-8") as config:
             config.write(line + "\n")
 
     def wait(self, seconds: float = START_SECONDS) -> None:
         """Until a session opens. Raises `OSError` if that does not come."""
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            if self._process is None or self._process.poll() is not None:
-                break
-            try:
-                Wire(self.address, seconds=5).close()
-            except (OSError, Refused):
-                time.sleep(POLL_SECONDS)
-            else:
-                return
-        raise OSError(f"the server does not serve: {''.join(self.log().splitlines()[-1:]) or 'no log'}")
-
-    def kill(self) -> None:
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(number)
-            try:
-                process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    # -- what the system tells ------------------------------------------------------------------------
-
-    def memory(self) -> int:
-        """Resident bytes."""
-        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        return 0
-
-    def cpu_seconds(self) -> float:
-        """Of the process, without its children."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
-
-    def log(self) -> str:
-        return (self.home / "server.log").read_text(encoding="utf-8", errors="replace")
+        while not serves(self.port):
+            if self.has_ended() or time.monotonic() > ends:
+                raise OSError(f"the server does not serve: {self.last_words()}")
+            time.sleep(POLL_SECONDS)
 
     def pauses(self, since: float, until: float) -> list[float]:
         """Seconds of each pause of the garbage collector that began in between, on the monotonic clock."""
@@ -133,7 +66,7 @@ def servers(
     flavour: Flavour, count: int, directory: Path, more: Sequence[str] = (), observers: int = 0
 ) -> Iterator[list[ServerProcess]]:
     """`count` members (the last `observers` of them do not vote), started; `more` are lines of zoo.cfg."""
-    ports = _free_ports(3 * count)
+    ports = quiet_ports(3 * count)
     members = []
     for index in range(count):
         home = directory / f"{flavour}-{index + 1}"
@@ -165,21 +98,3 @@ def servers(
 
 def is_installed(flavour: Flavour) -> bool:
     return flavour == "coord" or (not missing_zookeeper())
-
-
-def _java(home: Path, config: Path) -> list[str]:
-    return [*java_command(home, ZOOKEEPER, options=["-Xmx3g"]), str(config)]
-
-
-def _free_ports(count: int) -> list[int]:
-    ports: list[int] = []
-    for port in _QUIET_PORTS:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise OSError("not enough free ports on 127.0.0.1")

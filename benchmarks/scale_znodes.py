@@ -39,13 +39,13 @@ def measure(flavour: Flavour, directory: Path, znodes: int, seconds: float) -> I
     """The figures, as they come."""
     with servers(flavour, 1, directory) as (server,):
         server.wait()
-        empty = server.memory()
+        empty = server.memory_bytes()
         began, cpu = time.monotonic(), server.cpu_seconds()
         with Wire(server.address) as wire:
             _load(wire, znodes)
         yield Figure("load, multis of 100", "znodes/s", znodes / (time.monotonic() - began))
         yield Figure("CPU of the load", "us/znode", (server.cpu_seconds() - cpu) / znodes * 1e6)
-        yield Figure("memory after the load", "bytes/znode", (server.memory() - empty) / znodes)
+        yield Figure("memory after the load", "bytes/znode", (server.memory_bytes() - empty) / znodes)
         with Probe(server.address, path_of(0), path_of(1)) as without:
             until = time.monotonic() + seconds
             without.run(until=lambda: time.monotonic() >= until)
@@ -89,7 +89,7 @@ def _start_again(server: ServerProcess, znodes: int, empty: int, of: str) -> Ite
     with Wire(server.address) as wire:
         wire.ask(GET, read(path_of(znodes - 1)))
     yield Figure(f"kill -9 until it serves again, from {of}", "s", time.monotonic() - began)
-    yield Figure("memory after that", "bytes/znode", (server.memory() - empty) / znodes)
+    yield Figure("memory after that", "bytes/znode", (server.memory_bytes() - empty) / znodes)
 
 
 def _snapshots(server: ServerProcess, without: Probe) -> Iterator[Figure]:

@@ -19,7 +19,7 @@ from struct import Struct
 from types import TracebackType
 from typing import NamedTuple, Self
 
-CREATE, EXISTS, GET, SET, PING, MULTI = 1, 3, 4, 5, 11, 14
+CREATE, EXISTS, GET, SET, SYNC, PING, MULTI = 1, 3, 4, 5, 9, 11, 14
 PING_XID, EVENT_XID = -2, -1
 REPLY_BYTES_MAX = 1 << 20
 

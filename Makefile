@@ -43,7 +43,7 @@ SOAK_SECONDS ?= 300
 recipes-soak: $(VENV)/.ready  ## 20 processes of three libraries want the same locks, permits and items, and are killed (5 minutes)
 	$(BIN)/python -m tests.recipes.soak --seconds $(SOAK_SECONDS)
 
-bench: $(VENV)/.ready  ## server, client, recipes and scale, in small: beside Apache ZooKeeper where that is installed (3 minutes)
+bench: $(VENV)/.ready  ## server, client, recipes and scale, in small: beside Apache ZooKeeper where that is installed (2 minutes)
 	$(BIN)/python -m benchmarks
 
 bench-client: $(VENV)/.ready  ## the clients beside kazoo and aiozk, on one server: calls, watches, memory (2 minutes)

@@ -20,8 +20,18 @@ SELECTION: Final = (
     ("client", "--rounds", "1"),
     ("recipes", "--quick"),
     (
-        *("scale", "--znodes", "20000", "--sessions", "500", "--watches", "500", "--waiters", "50"),
-        *("--members", "3", "--seconds", "1"),
+        "scale",
+        "znodes",
+        "--only",
+        "coord",
+        "--znodes",
+        "20000",
+        "--seconds",
+        "1",
+    ),  # ZooKeeper would make no snapshot
+    (
+        *("scale", "sessions", "watches", "line", "members", "--sessions", "500", "--watches", "500"),
+        *("--waiters", "50", "--members", "3", "--seconds", "1"),
     ),
 )
 """Modules of this package, and their arguments."""
